@@ -1,0 +1,1 @@
+"""Small, general helpers without business: settings, logging, redaction, metrics, time, ids."""
