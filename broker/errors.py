@@ -34,12 +34,14 @@ class BrokerError(Exception):
 
     `message` is a sentence that stands alone and may be shown to a client. `code` is the broker's
     own code or "" ; `retry_after` seconds, where known. Never put a secret into any of them.
+    `reference` is for the application: its own name of the order concerned, set on the way up.
     """
 
     fate: Fate = Fate.NONE
     remedy: Remedy = Remedy.OPERATOR
     http_status: int = 500
     kind: str = "broker_error"
+    reference: str = ""
 
     def __init__(self, message: str, *, code: str = "", retry_after: float | None = None) -> None:
         super().__init__(message)

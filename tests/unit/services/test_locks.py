@@ -1,0 +1,165 @@
+"""Named locks: exclusive over threads and processes, freed by death, no files left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from services.errors import Unavailable
+from services.locks import HostLocks, LockBusy, all_of
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class RealClock:
+    """The machine's own clock: these tests are about real processes."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+@pytest.fixture
+def locks(tmp_path: Path) -> HostLocks:
+    return HostLocks(tmp_path / "locks", RealClock())
+
+
+def test_a_held_lock_is_busy_for_others_and_free_afterwards(locks: HostLocks) -> None:
+    with locks.lock("a", 0.0):
+        assert not locks.is_free("a")
+        assert locks.is_free("b")
+        with pytest.raises(LockBusy) as caught, locks.lock("a", 0.0):
+            pytest.fail("two holders")
+        assert "'a'" in caught.value.message
+        assert caught.value.http_status == 409
+    assert locks.is_free("a")
+
+
+def test_two_objects_of_one_process_exclude_each_other(tmp_path: Path) -> None:
+    first, second = (HostLocks(tmp_path, RealClock()) for _ in range(2))
+    with first.lock("a", 0.0), pytest.raises(LockBusy), second.lock("a", 0.05):
+        pytest.fail("two holders")
+
+
+def test_nothing_is_left_behind(locks: HostLocks, tmp_path: Path) -> None:
+    with locks.lock("a", 0.0), locks.lock("b", 0.0):
+        assert len(list((tmp_path / "locks").iterdir())) == 2
+    assert list((tmp_path / "locks").iterdir()) == []
+    assert locks._local == {}
+
+
+def test_an_error_inside_frees_the_lock(locks: HostLocks) -> None:
+    with pytest.raises(ValueError), locks.lock("a", 0.0):
+        raise ValueError
+    assert locks.is_free("a")
+
+
+def test_threads_and_objects_never_hold_it_together(tmp_path: Path) -> None:
+    inside = 0
+    worst = 0
+    entered = 0
+    shared = HostLocks(tmp_path, RealClock())
+
+    def work(own: HostLocks) -> None:
+        nonlocal inside, worst, entered
+        for _ in range(40):
+            with own.lock("hot", 30.0):
+                inside += 1
+                worst = max(worst, inside)
+                entered += 1
+                inside -= 1
+
+    owners = [shared] * 4 + [HostLocks(tmp_path, RealClock()) for _ in range(4)]
+    threads = [threading.Thread(target=work, args=(own,)) for own in owners]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (worst, entered) == (1, 320)
+
+
+HOLDER = """
+import sys, time
+from datetime import UTC, datetime
+from pathlib import Path
+from services.locks import HostLocks
+
+class Clock:
+    def now(self): return datetime.now(UTC)
+    def monotonic(self): return time.monotonic()
+    def sleep(self, seconds): time.sleep(seconds)
+
+with HostLocks(Path(sys.argv[1]), Clock()).lock("a", 5.0):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_the_kernel_frees_the_lock_of_a_killed_process(tmp_path: Path) -> None:
+    locks = HostLocks(tmp_path, RealClock())
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        assert not locks.is_free("a")
+        os.kill(holder.pid, signal.SIGKILL)
+        holder.wait(10)
+        with locks.lock("a", 5.0):
+            assert not locks.is_free("a")
+    finally:
+        holder.kill()
+        holder.communicate()
+
+
+def test_waiting_ends_when_the_holder_leaves(locks: HostLocks) -> None:
+    held, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with locks.lock("a", 1.0):
+            held.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(10)
+    threading.Timer(0.05, leave.set).start()
+    with locks.lock("a", 10.0):
+        assert leave.is_set()
+    thread.join()
+
+
+def test_several_locks_are_taken_together_or_not_at_all(locks: HostLocks) -> None:
+    clock = RealClock()
+    with all_of(locks, ["b", "a", "b"], 1.0, clock):
+        assert not locks.is_free("a")
+        assert not locks.is_free("b")
+    with (
+        locks.lock("b", 0.0),
+        pytest.raises(LockBusy),
+        all_of(locks, ["a", "b"], 0.02, clock),
+    ):
+        pytest.fail("one of them is taken")
+    assert locks.is_free("a")
+
+
+def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    locks = HostLocks(tmp_path / "file" / "locks", RealClock())
+    with pytest.raises(Unavailable, match="Locks cannot be kept"), locks.lock("a", 0.0):
+        pytest.fail("no lock without a file")
