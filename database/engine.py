@@ -1,0 +1,219 @@
+"""`Database`: engines, connections and transactions, on SQLite (the default) and PostgreSQL.
+
+SQLite runs in WAL with `synchronous=FULL`: a committed journal entry survives a power cut. It has
+one writer at a time; within a process the writers queue on a lock instead of polling, across
+processes `busy_timeout` waits. Every write transaction begins IMMEDIATE, so that none fails half
+way for a lock it could have asked for at its start.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+from database.errors import DatabaseUnavailable
+
+BUSY_TIMEOUT_MS = 5_000
+SYMBOLS_FILE = "symbols.db"
+
+
+class Database:
+    """The two stores of one instance: the main database and the symbols.
+
+    `url` is an SQLAlchemy URL. On SQLite the symbols live in a file of their own, `symbols_url` or
+    `symbols.db` beside the main file, so that an import never holds the journal's write lock
+    (docs/decisions/0010). On PostgreSQL both are one database unless `symbols_url` says otherwise.
+    Nothing is connected before it is used, and a forked child starts with fresh connections.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        symbols_url: str | None = None,
+        pool_size: int = 5,
+        max_overflow: int = 10,
+    ) -> None:
+        self.url = _normalised(url)
+        self.symbols_url = _normalised(symbols_url) if symbols_url else _beside(self.url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.symbols_apart = self.symbols_url != self.url
+        self.engine = _build_engine(self.url, pool_size, max_overflow)
+        self.symbols_engine = (
+            _build_engine(self.symbols_url, pool_size, max_overflow)
+            if self.symbols_apart
+            else self.engine
+        )
+        self._writing = self.engine.execution_options(begin_mode="IMMEDIATE")
+        self._reading = _snapshots(self.engine)
+        self._reading_symbols = _snapshots(self.symbols_engine)
+        self._writer = threading.Lock()
+        self._writer_thread: int | None = None
+        _reset_after_fork(self)
+
+    def read(self) -> AbstractContextManager[Connection]:
+        """A connection whose statements all see one state of the main database."""
+        return self._connected(self._reading.connect)
+
+    def write(self) -> AbstractContextManager[Connection]:
+        """One write transaction: committed when the block ends, rolled back when it raises.
+
+        Not to be nested within a thread. `DatabaseUnavailable` when storage fails; then nothing
+        was committed.
+        """
+        return self._writing_block(self._begin_write)
+
+    def session_scope(self, *, readonly: bool = False) -> AbstractContextManager[Session]:
+        """An ORM session in one transaction, for use with or without an application context."""
+        if readonly:
+            return self._connected(lambda: Session(self._reading, expire_on_commit=False))
+        return self._writing_block(self._begin_session)
+
+    def symbols(self) -> AbstractContextManager[Connection]:
+        """A connection whose statements all see one generation of the symbols."""
+        return self._connected(self._reading_symbols.connect)
+
+    def ping(self) -> None:
+        """Ask both stores for a sign of life. `DatabaseUnavailable` when one gives none."""
+        for connect in (self.read, self.symbols):
+            with connect() as conn:
+                conn.exec_driver_sql("SELECT 1").scalar_one()
+
+    def upgrade(self) -> None:
+        """Bring both stores to the newest schema, one process at a time."""
+        from database.upgrade import upgrade
+
+        upgrade(self)
+
+    def dispose(self) -> None:
+        """Close all pooled connections. The object may be used again."""
+        self.engine.dispose()
+        if self.symbols_apart:
+            self.symbols_engine.dispose()
+
+    def _begin_write(self) -> AbstractContextManager[Connection]:
+        return self._writing.begin()
+
+    @contextmanager
+    def _begin_session(self) -> Iterator[Session]:
+        with Session(self._writing, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def _connected(self, connect: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
+        try:
+            with connect() as conn:
+                yield conn
+        except (OperationalError, InterfaceError, PoolTimeout) as exc:
+            raise _unavailable(exc) from exc
+
+    @contextmanager
+    def _writing_block(self, begin: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
+        if not self.is_sqlite:
+            with self._connected(begin) as conn:
+                yield conn
+            return
+        me = threading.get_ident()
+        if self._writer_thread == me:
+            raise RuntimeError("a write transaction is open in this thread already")
+        if not self._writer.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
+            raise DatabaseUnavailable("the database is busy: another write takes too long")
+        self._writer_thread = me
+        try:
+            with self._connected(begin) as conn:
+                yield conn
+        finally:
+            self._writer_thread = None
+            self._writer.release()
+
+    def _forget_connections(self) -> None:
+        """Drop, without closing, what a fork has copied: it belongs to the parent."""
+        self._writer = threading.Lock()
+        self._writer_thread = None
+        self.engine.dispose(close=False)
+        if self.symbols_apart:
+            self.symbols_engine.dispose(close=False)
+
+
+def _reset_after_fork(database: Database) -> None:
+    reference = weakref.ref(database)
+
+    def reset() -> None:
+        alive = reference()
+        if alive is not None:
+            alive._forget_connections()
+
+    os.register_at_fork(after_in_child=reset)
+
+
+def _snapshots(engine: Engine) -> Engine:
+    """The same pool, with transactions in which every statement sees one state of the data."""
+    if engine.dialect.name == "sqlite":  # any transaction of SQLite does
+        return engine
+    return engine.execution_options(isolation_level="REPEATABLE READ")
+
+
+def _unavailable(exc: Exception) -> DatabaseUnavailable:
+    """Keep the driver's words, leave out the statement and its parameters."""
+    original = getattr(exc, "orig", None) or exc
+    return DatabaseUnavailable(f"the database is not available: {original}".strip())
+
+
+def _normalised(url: str) -> URL:
+    """The parsed URL; a plain `postgresql://` means the installed driver, psycopg 3."""
+    parsed = make_url(url)
+    if parsed.drivername in ("postgres", "postgresql"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise ValueError("SQLite needs a file: sqlite:///path/to/openalgo.db")
+    return parsed
+
+
+def _beside(url: URL) -> URL:
+    if url.get_backend_name() != "sqlite":
+        return url
+    return url.set(database=str(Path(str(url.database)).with_name(SYMBOLS_FILE)))
+
+
+def _build_engine(url: URL, pool_size: int, max_overflow: int) -> Engine:
+    if url.get_backend_name() != "sqlite":
+        return sa.create_engine(
+            url, pool_size=pool_size, max_overflow=max_overflow, pool_timeout=5,
+            pool_pre_ping=True, connect_args={"connect_timeout": 5}, hide_parameters=True,
+        )
+    Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(
+        url, pool_size=pool_size, max_overflow=max_overflow, pool_timeout=5,
+        connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000},
+        hide_parameters=True,
+    )
+    event.listen(engine, "connect", prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def prepare_sqlite(connection: sqlite3.Connection, _record: object = None) -> None:
+    """Set the PRAGMAs of a new SQLite connection and take transactions out of the driver's hand."""
+    connection.isolation_level = None
+    for pragma in (
+        f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=FULL",
+        "foreign_keys=ON", "cache_size=-4000", "journal_size_limit=67108864",
+    ):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(conn: Connection) -> None:
+    mode = conn.get_execution_options().get("begin_mode", "DEFERRED")
+    conn.exec_driver_sql(f"BEGIN {mode}")

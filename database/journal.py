@@ -1,0 +1,305 @@
+"""The order journal: written before the wire, changed only forward, one event a change.
+
+The hot path of every order: the statements are built once, so that SQLAlchemy compiles them once
+per dialect and the driver prepares them once per connection. In the common case an order costs two
+commits: `new_intent` and `change(SENDING)` together, then `change(ACCEPTED)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, bindparam
+from sqlalchemy.exc import IntegrityError
+
+from database.base import RowMapper, table_of
+from database.errors import AlreadyExists, IllegalTransition, NoSuchRow
+from database.intents import (
+    LEGAL,
+    UNSETTLED,
+    Intent,
+    IntentEvent,
+    IntentKind,
+    IntentState,
+    OrderEvent,
+    OrderIntent,
+)
+
+__all__ = [
+    "LEGAL", "UNSETTLED", "Intent", "IntentEvent", "IntentKind", "IntentState", "by_id", "by_tag",
+    "by_tags", "change", "children", "events", "find", "get", "in_flight", "list_intents",
+    "new_intent", "note", "open_intents", "placed_as", "prune", "saw_in_book", "unseen",
+    "working_quantity",
+]
+
+_intents: RowMapper[Intent] = RowMapper(Intent, OrderIntent)
+_table = table_of(OrderIntent)
+_EVENT_COLUMNS = ("intent_id", "at", "state", "cause", "broker_order_id", "message")
+
+_INSERT = sa.insert(OrderIntent).returning(OrderIntent.id)
+_INSERT_EVENT = sa.insert(OrderEvent)
+
+
+def _change_to(state: IntentState) -> sa.Update:
+    before = [earlier.value for earlier, later in LEGAL.items() if state in later]
+    at: sa.BindParameter[Any] = bindparam("at", type_=_table.c.updated_at.type)
+    values: dict[str, Any] = {
+        "state": state.value,
+        "updated_at": at,
+        "broker_order_id": sa.func.coalesce(
+            bindparam("new_order_id", type_=sa.String()), _table.c.broker_order_id
+        ),
+        "message": sa.func.coalesce(bindparam("new_message", type_=sa.Text()), _table.c.message),
+    }
+    if state is IntentState.SENDING:
+        values["sent_at"] = at
+    return (
+        sa.update(_table)
+        .where(_table.c.id == bindparam("intent_id"), _table.c.state.in_(before))
+        .values(values)
+    )
+
+
+_CHANGE = {state: _change_to(state) for state in IntentState}
+
+
+def new_intent(conn: Connection, intent: Intent, *, cause: str = "request") -> int:
+    """Commit-to-be of a wish: the row and its first event; returns the intent's id.
+
+    `AlreadyExists` when reference or tag were used before.
+    """
+    values = dict(_intents.values(intent))
+    values["updated_at"] = intent.updated_at or intent.created_at
+    try:
+        intent_id = int(conn.execute(_INSERT, values).scalar_one())
+    except IntegrityError as exc:
+        if _is_unique_violation(exc):
+            raise AlreadyExists(f"the reference {intent.reference} or its tag is taken") from None
+        raise
+    _event(conn, intent_id, intent.created_at, intent.state, cause, None, intent.message)
+    return intent_id
+
+
+def change(
+    conn: Connection,
+    intent_id: int,
+    state: IntentState,
+    cause: str,
+    *,
+    at: datetime,
+    broker_order_id: str | None = None,
+    message: str | None = None,
+) -> None:
+    """Move an intent to `state` and append the event, in the caller's transaction.
+
+    The guard is part of the UPDATE, so of two processes only one can make a change.
+    `IllegalTransition` when the present state does not lead there, `NoSuchRow` when unknown.
+    """
+    changed = conn.execute(_CHANGE[state], {
+        "intent_id": intent_id, "at": at, "new_order_id": broker_order_id, "new_message": message,
+    })
+    if changed.rowcount != 1:
+        current = conn.execute(sa.select(_table.c.state).where(_table.c.id == intent_id)).scalar()
+        if current is None:
+            raise NoSuchRow(f"there is no order intent {intent_id}")
+        raise IllegalTransition(intent_id, current, state)
+    _event(conn, intent_id, at, state, cause, broker_order_id, message or "")
+
+
+def note(
+    conn: Connection, intent_id: int, cause: str, *, at: datetime, message: str = "",
+    broker_order_id: str | None = None,
+) -> None:
+    """Append an event that changes no state: a later rejection by RMS, a retry, a look-up."""
+    current = conn.execute(sa.select(_table.c.state).where(_table.c.id == intent_id)).scalar()
+    if current is None:
+        raise NoSuchRow(f"there is no order intent {intent_id}")
+    _event(conn, intent_id, at, IntentState(current), cause, broker_order_id, message)
+
+
+def saw_in_book(conn: Connection, intent_id: int, book_state: str, *, at: datetime) -> bool:
+    """Record what the broker's book says of an order; True when that is news."""
+    statement = sa.update(_table).where(
+        _table.c.id == intent_id,
+        sa.or_(_table.c.seen_at.is_(None), _table.c.book_state != book_state),
+    ).values(seen_at=sa.func.coalesce(_table.c.seen_at, sa.literal(at, _table.c.seen_at.type)),
+             book_state=book_state)
+    return bool(conn.execute(statement).rowcount)
+
+
+# Questions -----------------------------------------------------------------------------------
+
+
+def get(conn: Connection, reference: str) -> Intent | None:
+    """The intent of this reference."""
+    return _one(conn, _intents.select().where(_table.c.reference == reference))
+
+
+def by_id(conn: Connection, intent_id: int) -> Intent | None:
+    return _one(conn, _intents.select().where(_table.c.id == intent_id))
+
+
+def by_tag(conn: Connection, tag: str) -> Intent | None:
+    """The intent whose tag the broker echoed; None for orders that are not ours."""
+    if not tag:
+        return None
+    return _one(conn, _intents.select().where(_table.c.tag == tag, _table.c.tag != ""))
+
+
+def by_tags(conn: Connection, tags: Collection[str]) -> dict[str, Intent]:
+    """The intents of many tags at once (a whole book), by tag."""
+    found: dict[str, Intent] = {}
+    wanted = sorted({tag for tag in tags if tag})
+    for start in range(0, len(wanted), 500):
+        chunk = wanted[start:start + 500]
+        statement = _intents.select().where(_table.c.tag.in_(chunk), _table.c.tag != "")
+        found.update((intent.tag, intent) for intent in _all(conn, statement))
+    return found
+
+
+def find(conn: Connection, account_ids: Collection[int], key: str) -> Intent | None:
+    """An intent of these accounts by reference, broker's order id or client_order_id.
+
+    Among several the placing of an order comes before its changes, and the newest first.
+    """
+    is_place = sa.case((_table.c.kind == IntentKind.PLACE.value, 0), else_=1)
+    for column in (_table.c.reference, _table.c.broker_order_id, _table.c.client_order_id):
+        statement = _intents.select().where(
+            column == key, column.is_not(None), _table.c.account_id.in_(list(account_ids))
+        ).order_by(is_place, _table.c.id.desc()).limit(1)
+        found = _one(conn, statement)
+        if found is not None:
+            return found
+    return None
+
+
+def placed_as(conn: Connection, account_ids: Collection[int], order_id: str) -> Intent | None:
+    """The intent that placed the broker's order `order_id`, the newest (ids repeat over days)."""
+    return _one(conn, _intents.select().where(
+        _table.c.broker_order_id == order_id, _table.c.broker_order_id.is_not(None),
+        _table.c.kind == IntentKind.PLACE.value, _table.c.account_id.in_(list(account_ids)),
+    ).order_by(_table.c.id.desc()).limit(1))
+
+
+def open_intents(
+    conn: Connection,
+    states: Collection[IntentState] = UNSETTLED,
+    account_id: int | None = None,
+) -> list[Intent]:
+    """The intents in these states, the oldest first; by default the ones without an outcome."""
+    statement = _intents.select().where(_table.c.state.in_([state.value for state in states]))
+    if set(states) <= UNSETTLED:  # spelt as the partial index is, so that it is used
+        statement = statement.where(_unsettled())
+    if account_id is not None:
+        statement = statement.where(_table.c.account_id == account_id)
+    return _all(conn, statement.order_by(_table.c.id))
+
+
+def unseen(conn: Connection, account_id: int, since: datetime) -> list[Intent]:
+    """Orders accepted since then that no read of the broker's book has shown yet."""
+    return _all(conn, _intents.select().where(
+        _table.c.account_id == account_id, _table.c.created_at >= since,
+        _table.c.kind == IntentKind.PLACE.value,
+        _table.c.state == IntentState.ACCEPTED.value, _table.c.seen_at.is_(None),
+    ).order_by(_table.c.id))
+
+
+def events(conn: Connection, intent_id: int) -> list[IntentEvent]:
+    """All events of an intent, the oldest first."""
+    rows = conn.execute(
+        sa.select(
+            OrderEvent.at, OrderEvent.state, OrderEvent.cause, OrderEvent.broker_order_id,
+            OrderEvent.message,
+        ).where(OrderEvent.intent_id == intent_id).order_by(OrderEvent.id)
+    )
+    return [
+        IntentEvent(at, IntentState(state), cause, order_id, message)
+        for at, state, cause, order_id, message in rows
+    ]
+
+
+def children(conn: Connection, parent_reference: str) -> list[Intent]:
+    """The intents that a basket or split was made into, in request order."""
+    return _all(conn, _intents.select().where(
+        _table.c.parent_reference == parent_reference, _table.c.parent_reference.is_not(None)
+    ).order_by(_table.c.child_index, _table.c.id))
+
+
+def list_intents(
+    conn: Connection,
+    account_ids: Collection[int],
+    since: datetime,
+    *,
+    kinds: Sequence[IntentKind] = tuple(IntentKind),
+    limit: int = 1_000,
+) -> list[Intent]:
+    """The intents of these accounts since then, the newest first."""
+    return _all(conn, _intents.select().where(
+        _table.c.account_id.in_(list(account_ids)), _table.c.created_at >= since,
+        _table.c.kind.in_([kind.value for kind in kinds]),
+    ).order_by(_table.c.id.desc()).limit(limit))
+
+
+def in_flight(
+    conn: Connection, account_id: int, exchange: str, token: str, product: str
+) -> list[Intent]:
+    """Orders for one instrument whose outcome is open: received, sending or unknown."""
+    return _all(conn, _intents.select().where(
+        _unsettled(), _table.c.kind == IntentKind.PLACE.value,
+        _table.c.account_id == account_id, _table.c.exchange == exchange,
+        _table.c.token == token, _table.c.product == product,
+    ).order_by(_table.c.id))
+
+
+def working_quantity(
+    conn: Connection, account_id: int, exchange: str, token: str, product: str
+) -> int:
+    """Net units (buys less sells) of the orders in flight: what the books may not show yet."""
+    flying = in_flight(conn, account_id, exchange, token, product)
+    return sum(item.quantity if item.side == "BUY" else -item.quantity for item in flying)
+
+
+def prune(conn: Connection, before: datetime) -> int:
+    """Delete settled intents that were created before then, with their events; how many."""
+    statement = sa.delete(_table).where(
+        _table.c.created_at < before,
+        _table.c.state.not_in([state.value for state in UNSETTLED]),
+    )
+    return conn.execute(statement).rowcount
+
+
+def _event(
+    conn: Connection, intent_id: int, at: datetime, state: IntentState, cause: str,
+    broker_order_id: str | None, message: str,
+) -> None:
+    values = (intent_id, at, state.value, cause, broker_order_id, message)
+    conn.execute(_INSERT_EVENT, dict(zip(_EVENT_COLUMNS, values, strict=True)))
+
+
+def _unsettled() -> sa.TextClause:
+    """The condition of the partial index, word for word."""
+    return sa.text("state IN ('received', 'sending', 'unknown')")
+
+
+def _is_unique_violation(exc: IntegrityError) -> bool:
+    text = str(exc.orig).lower()
+    return "unique" in text or "duplicate key" in text
+
+
+def _one(conn: Connection, statement: sa.Select[Any]) -> Intent | None:
+    row = conn.execute(statement).first()
+    return None if row is None else _make(row)
+
+
+def _all(conn: Connection, statement: sa.Select[Any]) -> list[Intent]:
+    return [_make(row) for row in conn.execute(statement)]
+
+
+def _make(row: sa.Row[Any]) -> Intent:
+    values = dict(row._mapping)
+    values["kind"] = IntentKind(values["kind"])
+    values["state"] = IntentState(values["state"])
+    return Intent(**values)

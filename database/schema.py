@@ -1,0 +1,22 @@
+"""Every table of the main database in one metadata: what migrations and tests compare with."""
+
+from __future__ import annotations
+
+from database import (
+    accounts,
+    alarms,
+    audit,
+    broker_sessions,
+    flags,
+    idempotency,
+    intents,
+    jobs,
+    leases,
+    users,
+)
+from database.base import Base
+
+FAMILIES = (
+    accounts, alarms, audit, broker_sessions, flags, idempotency, intents, jobs, leases, users,
+)
+metadata = Base.metadata

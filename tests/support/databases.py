@@ -1,0 +1,97 @@
+"""Scratch databases for tests: SQLite in a temporary folder, PostgreSQL in a database of its own.
+
+`TEST_POSTGRES_URL` names the server. Without one the tests of PostgreSQL are skipped, and say so;
+with `REQUIRE_SERVICES` set, leaving them out is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from broker.models import Secret
+from database import accounts, users
+from database.crypto import Vault
+from database.engine import Database
+
+SERVER = os.environ.get("TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432")
+NOON = datetime(2026, 11, 20, 6, 30, tzinfo=UTC)
+VAULT = Vault("a key for tests only, 32 characters")
+
+
+@contextmanager
+def sqlite_database(folder: Path, *, upgraded: bool = True) -> Iterator[Database]:
+    """A fresh SQLite database under `folder`."""
+    database = Database(f"sqlite:///{folder / 'openalgo.db'}")
+    try:
+        if upgraded:
+            database.upgrade()
+        yield database
+    finally:
+        database.dispose()
+
+
+@contextmanager
+def postgres_database(*, upgraded: bool = True) -> Iterator[Database]:
+    """A fresh database on the PostgreSQL server, dropped afterwards."""
+    name = f"test_{uuid.uuid4().hex}"
+    server = sa.make_url(SERVER)
+    admin = sa.create_engine(
+        server.set(database="postgres"), isolation_level="AUTOCOMMIT",
+        connect_args={"connect_timeout": 2},
+    )
+    try:
+        with admin.connect() as conn:
+            conn.exec_driver_sql(f"CREATE DATABASE {name}")
+    except sa.exc.OperationalError as exc:
+        admin.dispose()
+        if os.environ.get("REQUIRE_SERVICES"):
+            raise
+        pytest.skip(f"no PostgreSQL server at {server.render_as_string()}: {exc.orig}")
+    database = Database(server.set(database=name).render_as_string(hide_password=False))
+    try:
+        if upgraded:
+            database.upgrade()
+        yield database
+    finally:
+        database.dispose()
+        with admin.connect() as conn:
+            conn.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+        admin.dispose()
+
+
+@contextmanager
+def scratch_database(kind: str, folder: Path, *, upgraded: bool = True) -> Iterator[Database]:
+    """A fresh database of the kind "sqlite" or "postgres"."""
+    if kind == "sqlite":
+        with sqlite_database(folder, upgraded=upgraded) as database:
+            yield database
+    else:
+        with postgres_database(upgraded=upgraded) as database:
+            yield database
+
+
+KINDS = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+
+
+def add_user(database: Database, name: str = "asha") -> int:
+    """A user; their id."""
+    with database.write() as conn:
+        return users.create_user(conn, name, "a hash", at=NOON).id
+
+
+def add_account(database: Database, label: str = "prop-b", owner_id: int | None = None) -> int:
+    """An account; its id."""
+    new = accounts.NewAccount(
+        label=label, broker="jainam_prop", owner_id=owner_id,
+        credentials={"market_api_key": Secret("canary-market-key")},
+    )
+    with database.write() as conn:
+        return accounts.create_account(conn, new, VAULT, at=NOON).id
