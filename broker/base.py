@@ -249,8 +249,13 @@ class Broker(ABC):
     # Orders --------------------------------------------------------------------------------
 
     @abstractmethod
-    def reserve(self, operation: Operation, *, priority: Priority, deadline: Deadline) -> Slot:
+    def reserve(
+        self, operation: Operation, *, priority: Priority, deadline: Deadline, wait: bool = True
+    ) -> Slot:
         """Wait for the right to make one call. `BrokerBusy` when the wait would be too long.
+
+        With `wait` False it is `BrokerBusy` unless a slot is free at this moment and nobody is
+        before the caller: who has to write something down before a wait asks so first.
 
         Places, modifies and cancels need a slot, so that the caller can commit its intent between
         the grant and the request. Reads take their own.
