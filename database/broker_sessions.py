@@ -21,6 +21,7 @@ class BrokerSession(Base):
     """The one session of an account, as all processes use it. `version` counts changes for ever.
 
     A row without tokens says that there is no session; the row stays, so that `version` goes on.
+    `login_state` is the record by which the application decides when it may log in by itself.
     """
 
     __tablename__ = "broker_sessions"
@@ -33,6 +34,7 @@ class BrokerSession(Base):
     details: Mapped[dict[str, str]] = mapped_column(sa.JSON)
     opened_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    login_state: Mapped[str | None] = mapped_column(sa.Text)
 
 
 class LoginAttempt(Base):
@@ -98,6 +100,22 @@ def save_session(conn: Connection, account_id: int, session: Session, vault: Vau
 def clear_session(conn: Connection, account_id: int) -> int:
     """Forget the account's session; the version that says so."""
     return _put(conn, account_id, tokens=None, details={}, opened_at=None, expires_at=None)
+
+
+def login_state(conn: Connection, account_id: int) -> str | None:
+    """The account's record of logins, as `save_login_state` stored it."""
+    return conn.execute(
+        sa.select(BrokerSession.login_state).where(BrokerSession.account_id == account_id)
+    ).scalar()
+
+
+def save_login_state(conn: Connection, account_id: int, state: str) -> None:
+    """Store the record of logins; the session and its version stay as they are."""
+    upsert(
+        conn, BrokerSession,
+        {"account_id": account_id, "version": 0, "details": {}, "login_state": state},
+        key=["account_id"], change={"login_state": state},
+    )
 
 
 def reseal(conn: Connection, vault: Vault) -> int:

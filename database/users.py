@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -46,6 +47,7 @@ class ApiKey(Base):
     scope: Mapped[str] = mapped_column(String(16))
     default_account: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
@@ -79,7 +81,10 @@ class UserRow:
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
-    """An API key, without its hash. `scope` is "read", "trade" or "admin"."""
+    """An API key, without its hash. `scope` is "read", "trade" or "admin".
+
+    `last_used_at` is written now and then, not with every use.
+    """
 
     id: int
     user_id: int
@@ -88,6 +93,7 @@ class KeyRow:
     scope: str
     default_account: str | None
     created_at: datetime
+    last_used_at: datetime | None
     revoked_at: datetime | None
 
 
@@ -210,7 +216,7 @@ def create_api_key(
             default_account=default_account, created_at=at,
         ).returning(ApiKey.id)
     ).scalar_one()
-    return KeyRow(key_id, user_id, prefix, name, scope, default_account, at, None)
+    return KeyRow(key_id, user_id, prefix, name, scope, default_account, at, None, None)
 
 
 def find_key(conn: Connection, key_hash: str) -> KeyRow | None:
@@ -238,6 +244,19 @@ def revoke_key(conn: Connection, key_id: int, *, at: datetime) -> bool:
     """Revoke a key for good; False when it was unknown or revoked before."""
     statement = sa.update(ApiKey).where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None))
     return bool(conn.execute(statement.values(revoked_at=at)).rowcount)
+
+
+def note_keys_used(conn: Connection, used: Mapping[int, datetime]) -> None:
+    """Write down when keys (by id) were last used; an earlier time never replaces a later one."""
+    for key_id, at in used.items():
+        conn.execute(
+            sa.update(ApiKey)
+            .where(
+                ApiKey.id == key_id,
+                sa.or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < at),
+            )
+            .values(last_used_at=at)
+        )
 
 
 # Web sessions --------------------------------------------------------------------------------

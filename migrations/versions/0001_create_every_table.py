@@ -135,6 +135,7 @@ def upgrade() -> None:
         sa.Column("scope", sa.String(length=16), nullable=False),
         sa.Column("default_account", sa.String(length=64), nullable=True),
         sa.Column("created_at", TIME, nullable=False),
+        sa.Column("last_used_at", TIME, nullable=True),
         sa.Column("revoked_at", TIME, nullable=True),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_api_keys_user_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name="pk_api_keys"),
@@ -177,6 +178,7 @@ def upgrade() -> None:
         sa.Column("details", sa.JSON(), nullable=False),
         sa.Column("opened_at", TIME, nullable=True),
         sa.Column("expires_at", TIME, nullable=True),
+        sa.Column("login_state", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name="fk_broker_sessions_account_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("account_id", name="pk_broker_sessions")
     )
