@@ -385,6 +385,9 @@ class SlotStore(Protocol):
     def waiting(self, wanted: Sequence[WindowKey], priority: Priority, change: int) -> None:
         """Announce (+1) or withdraw (-1) a waiter, so that lower priorities elsewhere hold back."""
 
+    def peek(self, wanted: Sequence[WindowKey]) -> float:
+        """Seconds until every window can have a free slot; takes none."""
+
 
 @dataclass(frozen=True, slots=True)
 class WindowKey:

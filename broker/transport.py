@@ -1,9 +1,10 @@
 """HTTP to a venue: pooled connections, one total deadline a call, and an honest outcome.
 
 This is the only module that imports httpx (docs/decisions/0002). A call ends in a `Reply`, in
-`ConnectFailed` (provably nothing left this host) or in `OutcomeUnknown` (anything else): nobody
-above has to know an HTTP library's exceptions. Nothing is sent twice, no redirect is followed, and
-no message or log line holds a query, a header or a body.
+`ConnectFailed` (provably nothing left this host), in `BrokerBusy` (there was no time left to send
+it) or in `OutcomeUnknown` (anything else): nobody above has to know an HTTP library's exceptions.
+Nothing is sent twice, no redirect is followed, and no message or log line holds a query, a header
+or a body.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import httpcore
 import httpx
 
 from broker.base import Clock, Deadline
-from broker.errors import BrokerError, ConnectFailed, OutcomeUnknown
+from broker.errors import BrokerBusy, BrokerError, ConnectFailed, OutcomeUnknown
 from broker.sockets import DeadlineBackend, Until
 
 MAX_BODY = 64 * 1024 * 1024
@@ -135,8 +136,8 @@ class Transport:
         """One request, one complete answer, whatever its status.
 
         `json` is any JSON value, or bytes that are JSON already; a Decimal becomes a number. The
-        call may take `timeout_share` of what is left of the deadline. Raises `ConnectFailed` or
-        `OutcomeUnknown`.
+        call may take `timeout_share` of what is left of the deadline. Raises `ConnectFailed`,
+        `BrokerBusy` or `OutcomeUnknown`.
         """
         started = self._clock.monotonic()
         call = _Call(method, path)
@@ -260,9 +261,11 @@ class _Call:
     def _outcome(self, exc: Exception) -> BrokerError:
         what = f"{self.method} {self.path}"
         timed_out = isinstance(exc, _TIMED_OUT)
+        if not self.sending and timed_out:
+            return BrokerBusy(f"Waiting used up the time for {what}; nothing was sent.")
         if not self.sending:
-            reason = "no time was left" if timed_out else "the request could not be built"
-            return ConnectFailed(f"{what}: {reason} ({type(exc).__name__}); nothing was sent.")
+            name = type(exc).__name__
+            return ConnectFailed(f"{what} could not be built ({name}); nothing was sent.")
         if isinstance(exc, _NOT_SENT):
             if timed_out:
                 return ConnectFailed(

@@ -19,7 +19,7 @@ import pytest
 
 from broker import transport as module
 from broker.base import Deadline
-from broker.errors import ConnectFailed, Fate, OutcomeUnknown
+from broker.errors import BrokerBusy, ConnectFailed, Fate, OutcomeUnknown
 from broker.transport import Transport
 
 
@@ -267,7 +267,7 @@ def test_full_pool_is_not_sent() -> None:
 
 def test_passed_deadline_sends_nothing() -> None:
     with serve(answer(b"{}")) as server, transport(server.url) as http:
-        with pytest.raises(ConnectFailed, match="no time was left"):
+        with pytest.raises(BrokerBusy, match="nothing was sent"):
             http.send("POST", "/orders", json={}, deadline=in_(0))
     assert server.requests == []
 
