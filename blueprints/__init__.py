@@ -1,0 +1,62 @@
+"""HTTP, and only HTTP: `register(app, gateway)` mounts the API on any Flask application.
+
+It touches nothing that is the application's: no JSON provider, no error handler, no CSRF, log-in
+or metrics. One thing it asks of a CSRF protection that is there: to leave the API alone, which
+authenticates every call by a key that no browser adds by itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import Flask
+
+from blueprints import api_v1, operations
+from blueprints.context import EXTENSION, Mounted
+from blueprints.limits import Gate, storage_uri
+from utils.config import ROOT
+
+if TYPE_CHECKING:
+    from services.gateway import Gateway
+
+
+def register(
+    app: Flask,
+    gateway: Gateway | None = None,
+    *,
+    prefix: str = "/api/v1",
+    with_operations: bool = False,
+    with_web: bool = False,
+) -> Gateway:
+    """Mount the API under `prefix`; return the services that it works with.
+
+    gateway: the services; without one they are built from the settings of the environment.
+    with_operations: also `/health…` and `/metrics` at the root; with_web: also the pages.
+    """
+    if gateway is None:
+        from services.gateway import Gateway as Services
+        from utils.config import load_settings
+
+        gateway = Services(load_settings())
+    app.extensions[EXTENSION] = Mounted(gateway, _gate(gateway))
+    blueprint = api_v1.create(prefix.rstrip("/"))
+    app.register_blueprint(blueprint)
+    csrf = app.extensions.get("csrf")
+    if csrf is not None:
+        csrf.exempt(blueprint)
+    if with_operations:
+        app.register_blueprint(operations.create())
+    if with_web:
+        from blueprints.web import web
+
+        app.register_blueprint(web)
+    return gateway
+
+
+def _gate(gateway: Gateway) -> Gate:
+    settings = gateway.settings
+    buckets = {bucket: getattr(settings, name) for bucket, name in api_v1.BUCKETS.items()}
+    buckets["login"] = settings.login_rate_limit
+    redis = settings.redis_url.get_secret_value() if settings.redis_url else ""
+    directory = ROOT / "run" / str(settings.port)
+    return Gate.at(buckets, storage_uri(redis, settings.web_concurrency, directory))

@@ -1,0 +1,286 @@
+"""The pipeline that every API request passes, and the table of routes.
+
+Order of checks: rate limit, content type and JSON, fields (400), key (403), scope (403), account
+(403), and then the business itself. The limit is keyed by the verified key, else by the address,
+so the body is parsed first; what it holds is only told after the limit has let the caller pass.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, Generic, Literal, TypeVar, cast
+
+from flask import Request as HttpRequest
+from flask import Response, request
+from pydantic import ValidationError
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from blueprints.api_v1.errors import Rejected, invalid_fields, malformed, refusal
+from blueprints.api_v1.fields import MISSING
+from blueprints.api_v1.schemas import AccountRequest, Request
+from blueprints.context import Mounted, mounted
+from blueprints.http import Body, reply, request_id_of
+from blueprints.limits import retry_after_header
+from services.access import Principal
+from services.accounts import Account
+from services.gateway import Gateway
+from utils import timing
+from utils.logging import bound
+
+Scope = Literal["open", "read", "trade", "admin"]
+KIB = 1024
+
+M = TypeVar("M", bound=Request)
+
+_WRONG_KEY = "Invalid openalgo apikey"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a handler gives back when it is more than a 200 with a JSON body."""
+
+    body: Body
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Call(Generic[M]):
+    """One authenticated, validated request: what a handler works with."""
+
+    __slots__ = ("_account", "body", "gateway", "headers", "path", "principal", "request_id")
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        body: M,
+        principal: Principal,
+        request_id: str,
+        path: dict[str, str],
+        headers: Mapping[str, str],
+    ) -> None:
+        self.gateway = gateway
+        self.body = body
+        self.principal = principal
+        self.request_id = request_id
+        self.path = path
+        self.headers = headers
+        self._account: Account | None = None
+
+    @property
+    def account(self) -> Account:
+        """The account that the request names, else the key's default; resolved once."""
+        if self._account is None:
+            label = cast(AccountRequest, self.body).account
+            self._account = self.gateway.accounts.resolve(self.principal, label)
+        return self._account
+
+    @property
+    def named_account(self) -> Account | None:
+        """The account that the request names; None when it names none."""
+        return self.account if cast(AccountRequest, self.body).account else None
+
+
+Handler = Callable[[Call[Any]], "Body | Answer | Response"]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One row of the route table: what the blueprint mounts and what `openapi.json` tells."""
+
+    path: str
+    method: Literal["GET", "POST"]
+    model: type[Request]
+    handler: Handler
+    scope: Scope
+    bucket: str
+    body_limit: int
+    summary: str
+    tag: str
+
+    @property
+    def endpoint(self) -> str:
+        """Name of the route within the blueprint."""
+        words = [part for part in self.path.split("/") if part]
+        name = "_".join(part.strip("<>").split(":")[-1] for part in words)
+        return f"{self.method.lower()}_{name}"
+
+
+class Routes:
+    """Collects the routes of one module; the blueprint joins them all."""
+
+    def __init__(self, tag: str) -> None:
+        self.tag = tag
+        self._rows: list[Route] = []
+
+    def __iter__(self) -> Iterator[Route]:
+        return iter(self._rows)
+
+    def add(
+        self,
+        method: Literal["GET", "POST"],
+        path: str,
+        model: type[M],
+        *,
+        scope: Scope = "read",
+        bucket: str = "api",
+        body_limit: int = 64 * KIB,
+    ) -> Callable[[Callable[[Call[M]], Body | Answer | Response]], Handler]:
+        """Put a handler into the table; the first line of its docstring is the summary."""
+
+        def keep(handler: Callable[[Call[M]], Body | Answer | Response]) -> Handler:
+            summary = (handler.__doc__ or "").strip().split("\n")[0].rstrip(".")
+            plain = cast(Handler, handler)
+            self._rows.append(
+                Route(path, method, model, plain, scope, bucket, body_limit, summary, self.tag)
+            )
+            return plain
+
+        return keep
+
+    def post(self, path: str, model: type[M], **options: Any) -> Any:
+        """`POST path` with a JSON body of `model`."""
+        return self.add("POST", path, model, **options)
+
+    def get(self, path: str, model: type[M], **options: Any) -> Any:
+        """`GET path` with a query of `model`."""
+        return self.add("GET", path, model, **options)
+
+
+# Reading the request ---------------------------------------------------------------------------
+
+
+def read_body(http: HttpRequest, limit: int) -> bytes:
+    """The JSON body as bytes; 415 for another content type, 413 above `limit` bytes."""
+    content_type = http.environ.get("CONTENT_TYPE", "")
+    if content_type != "application/json":
+        mimetype = content_type.partition(";")[0].strip().lower()
+        if mimetype != "application/json" and not (
+            mimetype.startswith("application/") and mimetype.endswith("+json")
+        ):
+            raise Rejected(
+                415, "unsupported_media_type",
+                "Send the request as JSON, with the header Content-Type: application/json.",
+            )  # fmt: skip
+    if http.environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
+        raise Rejected(415, "unsupported_media_type", "Send the body without a Content-Encoding.")
+    length = http.content_length
+    too_large = Rejected(
+        413, "too_large", f"The body is too large: at most {limit // KIB} KiB are read."
+    )
+    if length is not None:
+        if length > limit:
+            raise too_large
+        return cast(bytes, http.environ["wsgi.input"].read(length))
+    http.max_content_length = limit
+    try:
+        return http.get_data(cache=False)
+    except RequestEntityTooLarge:
+        raise too_large from None
+
+
+def read_query(http: HttpRequest) -> dict[str, str]:
+    """The query as text fields; a field that comes twice is a 400."""
+    fields = http.args.to_dict(flat=False)
+    twice = {name[:96]: ["Given more than once."] for name, values in fields.items() if values[1:]}
+    if twice:
+        raise invalid_fields(twice)
+    return {name: values[0] for name, values in fields.items()}
+
+
+def _key_in(raw: bytes | dict[str, str]) -> str | None:
+    """The API key of a request whose fields are at fault: best effort, for the limit alone."""
+    if isinstance(raw, dict):
+        return raw.get("apikey")
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    key = body.get("apikey") if isinstance(body, dict) else None
+    return key if isinstance(key, str) else None
+
+
+# The pipeline ----------------------------------------------------------------------------------
+
+
+class Endpoint:
+    """A route as a Flask view."""
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+
+    def __call__(self, **path: str) -> Response:
+        started = perf_counter()
+        http = cast(HttpRequest, request._get_current_object())  # type: ignore[attr-defined]
+        request_id = request_id_of(http)
+        with bound(request_id=request_id), timing.collect() as spent:
+            try:
+                outcome = self._run(http, mounted(), request_id, path)
+                if isinstance(outcome, Response):
+                    response = outcome
+                elif isinstance(outcome, Answer):
+                    response = reply(outcome.body, outcome.status, outcome.headers)
+                else:
+                    response = reply(outcome)
+            except Exception as error:
+                status, body, headers = refusal(error, request_id)
+                response = reply(body, status, headers)
+            headers_out = response.headers
+            headers_out["X-Request-ID"] = request_id
+            headers_out["Server-Timing"] = spent.header(perf_counter() - started)
+        return response
+
+    def _run(
+        self, http: HttpRequest, here: Mounted, request_id: str, path: dict[str, str]
+    ) -> Body | Answer | Response:
+        route = self.route
+        fault: Rejected | None = None
+        body: Request | None = None
+        raw: bytes | dict[str, str] = b""
+        try:
+            if route.method == "GET":
+                raw = read_query(http)
+                body = route.model.model_validate(raw)
+            else:
+                raw = read_body(http, route.body_limit)
+                body = route.model.model_validate_json(raw)
+        except ValidationError as error:
+            fault = malformed(error)
+        except Rejected as error:
+            fault = error
+        header_key = http.environ.get("HTTP_X_API_KEY")
+        key = (body.apikey if body is not None else _key_in(raw)) or header_key
+        principal = here.gateway.access.authenticate_key(key) if key else None
+        self._hold_limit(here, http, principal)
+        if fault is not None:
+            raise fault
+        assert body is not None  # noqa: S101 (no fault means that there is a body)
+        if route.scope == "open":
+            return route.handler(Call(here.gateway, body, cast(Principal, None), request_id, path,
+                                      http.headers))  # fmt: skip
+        if not key:
+            raise invalid_fields({"apikey": [MISSING]})
+        if principal is None:
+            raise Rejected(403, "invalid_key", _WRONG_KEY)
+        if not principal.allows(route.scope):
+            raise Rejected(
+                403, "forbidden",
+                f"This API key may {principal.scope} only; the call needs the scope "
+                f"'{route.scope}'.",
+            )  # fmt: skip
+        return route.handler(Call(here.gateway, body, principal, request_id, path, http.headers))
+
+    def _hold_limit(self, here: Mounted, http: HttpRequest, principal: Principal | None) -> None:
+        bucket = self.route.bucket
+        caller = f"key:{principal.key_id}" if principal else f"address:{http.remote_addr}"
+        wait = here.gate.check(bucket, caller)
+        if wait is not None:
+            raise Rejected(
+                429,
+                "rate_limit",
+                f"Rate limit exceeded: {here.gate.words[bucket]}. "
+                f"Try again in {max(wait, 0.01):.2f} seconds.",
+                headers={"Retry-After": retry_after_header(wait)},
+            )

@@ -1,0 +1,63 @@
+"""What all our HTTP answers share: flat JSON, request ids, `Server-Timing`, the caller's address.
+
+JSON is written here and not by the application's provider, because the blueprints also mount on
+foreign applications, whose provider is theirs. Keys are written in alphabetical order by those
+who build the answers, as OpenAlgo's come.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Request, Response
+
+from utils.ids import new_request_id
+
+Body = Mapping[str, Any]
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_encode = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False
+).encode
+
+
+def reply(body: Body, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A JSON answer that no cache keeps."""
+    response = Response(
+        _encode(body).encode("utf-8", "replace"), status, mimetype="application/json"
+    )
+    kept = response.headers
+    kept["Cache-Control"] = "no-store"
+    if headers:
+        for name, value in headers.items():
+            kept[name] = value
+    return response
+
+
+def problem(code: str, message: str, **more: Any) -> dict[str, Any]:
+    """The flat body of every refusal; its `message` is a sentence that stands alone."""
+    body: dict[str, Any] = {"code": code}
+    body.update((name, value) for name, value in sorted(more.items()) if value)
+    body["message"] = message
+    body["status"] = "error"
+    return body
+
+
+def request_id_of(request: Request) -> str:
+    """The caller's `X-Request-ID` when it is fit to be logged, else a new one."""
+    given: str | None = request.environ.get("HTTP_X_REQUEST_ID")
+    if given and _REQUEST_ID.fullmatch(given):
+        return given
+    return new_request_id()
+
+
+def from_this_machine(request: Request) -> bool:
+    """Whether the caller's address, as the server knows it, is a loopback one."""
+    try:
+        return ipaddress.ip_address(request.remote_addr or "").is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,94 @@
+"""Health and metrics for operators (design §11).
+
+`/health/live` and `/health/ready` are open and tell no detail; `/health` wants a loopback caller or
+an API key; `/metrics` a loopback caller or `METRICS_TOKEN`. "Loopback" is the address of the
+connection, or what a trusted proxy says it is: behind a proxy of this host that is not in
+`TRUSTED_PROXIES` every caller looks local, which is why such a proxy must not pass these paths on.
+"""
+
+from __future__ import annotations
+
+import hmac
+
+from flask import Blueprint, Response, request
+
+from blueprints.context import mounted
+from blueprints.http import from_this_machine, problem, reply, request_id_of
+from services.health import Health
+from utils.metrics import exposition
+from utils.version import VERSION
+
+NAME = "openalgo_operations"
+_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def _tell(health: Health) -> Response:
+    here = mounted().gateway
+    return reply(
+        {
+            "checks": {check.name: check.detail for check in health.checks},
+            "sandbox": here.settings.sandbox,
+            "status": health.status,
+            "timestamp": health.at.isoformat(timespec="milliseconds"),
+            "version": VERSION,
+        },
+        200 if health.serves else 503,
+    )
+
+
+def live() -> Response:
+    """Whether the process answers."""
+    return reply({"status": "ok"})
+
+
+def ready() -> Response:
+    """Whether requests can be served: the storage decides."""
+    serves = mounted().gateway.health.check_storage().serves
+    return reply({"status": "ready" if serves else "unavailable"}, 200 if serves else 503)
+
+
+def health() -> Response:
+    """Everything that is checked, for operators."""
+    if not from_this_machine(request):
+        here = mounted()
+        key = request.headers.get("X-API-KEY") or request.args.get("apikey", "")
+        wait = here.gate.check("api", f"address:{request.remote_addr}")
+        if wait is not None:
+            return reply(problem("rate_limit", "Rate limit exceeded."), 429)
+        if not key or here.gateway.access.authenticate_key(key) is None:
+            return reply(problem("invalid_key", "Invalid openalgo apikey"), 403)
+    return _tell(mounted().gateway.health.check())
+
+
+def metrics() -> Response:
+    """Prometheus's text format, over all workers."""
+    settings = mounted().gateway.settings
+    if not settings.enable_metrics:
+        return reply(problem("not_found", "Metrics are switched off."), 404)
+    token = settings.metrics_token.get_secret_value() if settings.metrics_token else ""
+    if not from_this_machine(request):
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if not token or not hmac.compare_digest(given.encode(), token.encode()):
+            words = "Metrics are read on this machine, or with the bearer token METRICS_TOKEN."
+            return reply(problem("forbidden", words), 403)
+    mounted().gateway.alarms.export()
+    return Response(exposition(), content_type=_METRICS_TYPE)
+
+
+def create() -> Blueprint:
+    """The blueprint, mounted at the root."""
+    blueprint = Blueprint(NAME, __name__)
+    for path, view in (
+        ("/health/live", live),
+        ("/health/ready", ready),
+        ("/health", health),
+        ("/metrics", metrics),
+    ):
+        blueprint.add_url_rule(path, view.__name__, view, methods=["GET"], strict_slashes=False)
+
+    def name_request(response: Response) -> Response:
+        response.headers.setdefault("X-Request-ID", request_id_of(request))
+        return response
+
+    blueprint.after_request(name_request)
+    return blueprint

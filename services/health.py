@@ -1,0 +1,118 @@
+"""Is the gateway well? What is checked, and what it means for traffic.
+
+The storage decides whether requests can be served at all (the database, and Redis where it is
+configured). A broker that is not connected makes the gateway `degraded`, not unfit: cancels, exits
+and the other brokers still work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from broker.base import Clock
+from database.engine import Database
+from database.errors import StorageError
+from services.accounts import AccountService
+from services.alarms import AlarmService
+from services.sessions import SessionService
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at. `vital`: without it nothing can be served."""
+
+    name: str
+    ok: bool
+    vital: bool
+    detail: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """All checks of one moment."""
+
+    at: datetime
+    checks: tuple[Check, ...]
+
+    @property
+    def serves(self) -> bool:
+        """Whether everything vital is there."""
+        return all(check.ok for check in self.checks if check.vital)
+
+    @property
+    def status(self) -> str:
+        """ "ok", "degraded" or "unavailable"."""
+        if not self.serves:
+            return "unavailable"
+        return "ok" if all(check.ok for check in self.checks) else "degraded"
+
+
+class HealthService:
+    """Looks at storage, sessions and alarms. `ping_redis` raises when Redis gives no answer."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        accounts: AccountService,
+        sessions: SessionService,
+        alarms: AlarmService,
+        ping_redis: Callable[[], None] | None = None,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._accounts = accounts
+        self._sessions = sessions
+        self._alarms = alarms
+        self._ping_redis = ping_redis
+
+    def check_storage(self) -> Health:
+        """What decides whether the gateway takes traffic."""
+        return Health(self._clock.now(), tuple(self._storage()))
+
+    def check(self) -> Health:
+        """Everything, for operators."""
+        checks = self._storage()
+        if all(check.ok for check in checks):
+            try:
+                checks += [*self._brokers(), self._open_alarms()]
+            except StorageError as error:
+                checks.append(Check("brokers", False, True, {"error": str(error)}))
+        return Health(self._clock.now(), tuple(checks))
+
+    def _storage(self) -> list[Check]:
+        checks = [self._timed("database", self._database.ping)]
+        if self._ping_redis is not None:
+            checks.append(self._timed("redis", self._ping_redis))
+        return checks
+
+    def _timed(self, name: str, ping: Callable[[], None]) -> Check:
+        started = self._clock.monotonic()
+        try:
+            ping()
+        except Exception as error:
+            return Check(name, False, True, {"status": "down", "error": type(error).__name__})
+        spent = round((self._clock.monotonic() - started) * 1000, 2)
+        return Check(name, True, True, {"status": "up", "milliseconds": spent})
+
+    def _brokers(self) -> list[Check]:
+        found: dict[str, list[bool]] = {}
+        for account in self._accounts.all():
+            connected = self._sessions.status(account).connected
+            found.setdefault(account.broker, []).append(connected)
+        return [
+            Check(
+                f"broker:{name}",
+                all(states),
+                False,
+                {"accounts": len(states), "connected": sum(states)},
+            )
+            for name, states in sorted(found.items())
+        ]
+
+    def _open_alarms(self) -> Check:
+        alarms = self._alarms.list()
+        return Check("alarms", not alarms, False, {"open": len(alarms)})
