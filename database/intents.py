@@ -74,6 +74,7 @@ class OrderIntent(Base):
     user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
     key_id: Mapped[int | None] = mapped_column(BigId)
     strategy: Mapped[str] = mapped_column(String(255), default="")
+    origin: Mapped[str] = mapped_column(String(10), default="order")
     request_id: Mapped[str] = mapped_column(String(64), default="")
     client_order_id: Mapped[str | None] = mapped_column(String(128))
     parent_reference: Mapped[str | None] = mapped_column(String(40))
@@ -150,8 +151,9 @@ class Intent:
     """One intent as the journal holds it. Prices in rupees, quantities in units.
 
     `tag` is what the broker echoes (at most 20 characters, unique, "" for modify and cancel);
-    `target_order_id` the broker's id that a modify or cancel is about. `seen_at` says when an
-    accepted order was first seen in the broker's book, `book_state` what it was there last.
+    `target_order_id` the broker's id that a modify or cancel is about. `origin` is the kind of
+    request that it came from (order, smart, basket, split, exit). `seen_at` says when an accepted
+    order was first seen in the broker's book, `book_state` what it was there last.
     """
 
     reference: str
@@ -163,6 +165,7 @@ class Intent:
     created_at: datetime
     key_id: int | None = None
     strategy: str = ""
+    origin: str = "order"
     client_order_id: str | None = None
     parent_reference: str | None = None
     child_index: int | None = None

@@ -209,6 +209,7 @@ def upgrade() -> None:
         sa.Column("user_id", BIG_ID, nullable=True),
         sa.Column("key_id", BIG_ID, nullable=True),
         sa.Column("strategy", sa.String(length=255), nullable=False),
+        sa.Column("origin", sa.String(length=10), nullable=False),
         sa.Column("request_id", sa.String(length=64), nullable=False),
         sa.Column("client_order_id", sa.String(length=128), nullable=True),
         sa.Column("parent_reference", sa.String(length=40), nullable=True),
