@@ -1,0 +1,1 @@
+"""Wisdom Capital: Symphony XTS with key login; the declaration is all there is."""

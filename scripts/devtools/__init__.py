@@ -1,1 +1,0 @@
-"""The parts of `scripts/dev.py`: environment, instances, serving, checks, commands."""

@@ -1,1 +1,0 @@
-"""Instruments, prices, quotes and history of the simulated exchange (shared by all profiles)."""

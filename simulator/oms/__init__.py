@@ -1,1 +1,0 @@
-"""The simulated order management system: orders, matching, positions, margin and books."""

@@ -1,1 +1,0 @@
-"""The HTTP surface of the simulator, one module per service of the XTS reference."""
