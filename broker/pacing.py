@@ -78,15 +78,20 @@ class Pacer:
                 )
             self._lines[operation], self._spare_lines[operation] = shared[keys]
 
-    def reserve(self, operation: Operation, *, priority: Priority, deadline: Deadline) -> Slot:
-        """Wait for the right to make one call; `BrokerBusy` says when to come back (seconds)."""
+    def reserve(
+        self, operation: Operation, *, priority: Priority, deadline: Deadline, wait: bool = True
+    ) -> Slot:
+        """Wait for the right to make one call; `BrokerBusy` says when to come back (seconds).
+
+        With `wait` False it is `BrokerBusy` too when the call could not be made at this moment.
+        """
         line = self._lines.get(operation)
         if line is None:
             return _Unmetered()
         started = self._clock.monotonic()
         patience = deadline.within(self._queue_wait)
         try:
-            grant = line.take(priority, patience, deadline)
+            grant = line.take(priority, patience, deadline, wait)
         except SlotsUnavailable as error:
             self._observer.anomaly(self._account, "pacing storage", str(error))
             if priority is not Priority.EXIT:
@@ -94,7 +99,7 @@ class Pacer:
                     "The broker's limits cannot be counted at the moment; nothing was sent."
                 ) from error
             line = self._spare_lines[operation]
-            grant = line.take(priority, patience, deadline)
+            grant = line.take(priority, patience, deadline, wait)
         waited = self._clock.monotonic() - started
         if waited > 0.001:
             self._observer.waited(self._account, operation, waited)
@@ -177,13 +182,17 @@ class _Line:
         self._numbers = 0
         self._next_at = 0.0
 
-    def take(self, priority: Priority, patience: Deadline, deadline: Deadline) -> Grant:
+    def take(
+        self, priority: Priority, patience: Deadline, deadline: Deadline, wait: bool
+    ) -> Grant:
         """A grant before `patience` is over, leased until `deadline`; else `BrokerBusy`."""
         with self._lock:
             if not self._waiters or self._waiters[0].priority > priority:
                 grant = self._ask(priority, deadline)
                 if grant is not None:
                     return grant
+            if not wait:
+                raise _busy(self._bound(_Waiter(priority, self._numbers + 1)))
             waiter = self._join(priority, patience)
         with self._announced(waiter, priority):
             while True:
@@ -195,12 +204,12 @@ class _Line:
                         grant = self._ask(priority, deadline)
                         if grant is not None:
                             return grant
-                    wait = self._bound(waiter)
+                    pause = self._bound(waiter)
                     waiter.moved.clear()
-                if wait > patience.remaining() or patience.expired:
-                    raise _busy(wait)
+                if pause > patience.remaining() or patience.expired:
+                    raise _busy(pause)
                 if first:
-                    self._clock.sleep(wait)
+                    self._clock.sleep(pause)
                 else:
                     waiter.moved.wait(patience.remaining())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, literal
 from sqlalchemy.dialects import postgresql, sqlite
 
 from database.base import Base
@@ -14,7 +14,7 @@ from database.base import Base
 def insert_new(conn: Connection, model: type[Base], values: Mapping[str, Any]) -> bool:
     """Insert a row unless a unique constraint says that it is there; whether it was inserted."""
     statement = _insert(conn)(model).values(values).on_conflict_do_nothing()
-    return bool(conn.execute(statement).rowcount == 1)
+    return conn.execute(statement.returning(literal(1))).first() is not None
 
 
 def upsert(

@@ -28,6 +28,7 @@ from database.errors import DatabaseUnavailable
 
 BUSY_TIMEOUT_MS = 5_000
 SYMBOLS_FILE = "symbols.db"
+_INHERITED: list[object] = []
 
 
 class Database:
@@ -56,11 +57,15 @@ class Database:
             if self.symbols_apart
             else self.engine
         )
-        self._writing = self.engine.execution_options(begin_mode="IMMEDIATE")
         self._reading = _snapshots(self.engine)
         self._reading_symbols = _snapshots(self.symbols_engine)
         self._writer = threading.Lock()
         self._writer_thread: int | None = None
+        self._writer_conn: Connection | None = None
+        if self.is_sqlite:
+            _own_transactions(self.engine, self._writes_now)
+            if self.symbols_apart:
+                _own_transactions(self.symbols_engine, lambda: False)
         _reset_after_fork(self)
 
     def read(self) -> AbstractContextManager[Connection]:
@@ -99,17 +104,41 @@ class Database:
 
     def dispose(self) -> None:
         """Close all pooled connections. The object may be used again."""
+        with self._writer:
+            self._close_writer()
         self.engine.dispose()
         if self.symbols_apart:
             self.symbols_engine.dispose()
 
-    def _begin_write(self) -> AbstractContextManager[Connection]:
-        return self._writing.begin()
+    @contextmanager
+    def _begin_write(self) -> Iterator[Connection]:
+        """A transaction; on SQLite on the one connection that is kept for writing."""
+        if not self.is_sqlite:
+            with self.engine.begin() as conn:
+                yield conn
+            return
+        if self._writer_conn is None:
+            self._writer_conn = self.engine.connect()
+        try:
+            with self._writer_conn.begin():
+                yield self._writer_conn
+        except (OperationalError, InterfaceError):
+            self._close_writer()
+            raise
 
     @contextmanager
     def _begin_session(self) -> Iterator[Session]:
-        with Session(self._writing, expire_on_commit=False) as session, session.begin():
+        with Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
+
+    def _writes_now(self) -> bool:
+        return self._writer_thread == threading.get_ident()
+
+    def _close_writer(self) -> None:
+        conn, self._writer_conn = self._writer_conn, None
+        if conn is not None:
+            conn.invalidate()
+            conn.close()
 
     @contextmanager
     def _connected(self, connect: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
@@ -139,9 +168,14 @@ class Database:
             self._writer.release()
 
     def _forget_connections(self) -> None:
-        """Drop, without closing, what a fork has copied: it belongs to the parent."""
+        """Drop what a fork has copied, without closing it: it belongs to the parent.
+
+        The copies are kept alive, because their end would close them.
+        """
+        _INHERITED.append((self._writer_conn, self.engine.pool, self.symbols_engine.pool))
         self._writer = threading.Lock()
         self._writer_thread = None
+        self._writer_conn = None
         self.engine.dispose(close=False)
         if self.symbols_apart:
             self.symbols_engine.dispose(close=False)
@@ -200,7 +234,6 @@ def _build_engine(url: URL, pool_size: int, max_overflow: int) -> Engine:
         hide_parameters=True,
     )
     event.listen(engine, "connect", prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
@@ -214,6 +247,14 @@ def prepare_sqlite(connection: sqlite3.Connection, _record: object = None) -> No
         connection.execute(f"PRAGMA {pragma}").close()
 
 
-def _begin_sqlite(conn: Connection) -> None:
-    mode = conn.get_execution_options().get("begin_mode", "DEFERRED")
-    conn.exec_driver_sql(f"BEGIN {mode}")
+def _own_transactions(engine: Engine, writes_now: Callable[[], bool]) -> None:
+    """Let SQLAlchemy begin SQLite's transactions, as a write where the thread has that right.
+
+    The dialect's `do_begin` is replaced and no listener used: listeners make every statement of
+    the engine slower.
+    """
+
+    def do_begin(connection: Any) -> None:
+        connection.execute("BEGIN IMMEDIATE" if writes_now() else "BEGIN").close()
+
+    engine.dialect.do_begin = do_begin  # type: ignore[method-assign, assignment]

@@ -1,8 +1,8 @@
 """The order journal: written before the wire, changed only forward, one event a change.
 
-The hot path of every order: the statements are built once, so that SQLAlchemy compiles them once
-per dialect and the driver prepares them once per connection. In the common case an order costs two
-commits: `new_intent` and `change(SENDING)` together, then `change(ACCEPTED)`.
+The hot path of every order: its statements are compiled once per dialect (`database.prepared`) and
+prepared once per connection. In the common case an order costs two commits: `new_intent` and
+`change(SENDING)` together, then `change(ACCEPTED)`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from database.intents import (
     OrderEvent,
     OrderIntent,
 )
+from database.prepared import Prepared
 
 __all__ = [
     "LEGAL", "UNSETTLED", "Intent", "IntentEvent", "IntentKind", "IntentState", "by_id", "by_tag",
@@ -39,26 +40,30 @@ _intents: RowMapper[Intent] = RowMapper(Intent, OrderIntent)
 _table = table_of(OrderIntent)
 _EVENT_COLUMNS = ("intent_id", "at", "state", "cause", "broker_order_id", "message")
 
-_INSERT = sa.insert(OrderIntent).returning(OrderIntent.id)
-_INSERT_EVENT = sa.insert(OrderEvent)
+_INSERT = Prepared(
+    sa.insert(OrderIntent).returning(OrderIntent.id),
+    tuple(name for name in _intents.names if name != "id"),
+)
+_INSERT_EVENT = Prepared(sa.insert(OrderEvent), _EVENT_COLUMNS)
 
 
-def _change_to(state: IntentState) -> sa.Update:
-    before = [earlier.value for earlier, later in LEGAL.items() if state in later]
-    at: sa.BindParameter[Any] = bindparam("at", type_=_table.c.updated_at.type)
+def _change_to(state: IntentState) -> Prepared:
+    before = [_table.c.state == sa.literal_column(f"'{earlier}'")
+              for earlier, later in LEGAL.items() if state in later]
+    at: sa.BindParameter[Any] = bindparam("at", None, _table.c.updated_at.type)
     values: dict[str, Any] = {
-        "state": state.value,
+        "state": sa.literal_column(f"'{state}'"),
         "updated_at": at,
         "broker_order_id": sa.func.coalesce(
-            bindparam("new_order_id", type_=sa.String()), _table.c.broker_order_id
+            bindparam("new_order_id", None, sa.String()), _table.c.broker_order_id
         ),
-        "message": sa.func.coalesce(bindparam("new_message", type_=sa.Text()), _table.c.message),
+        "message": sa.func.coalesce(bindparam("new_message", None, sa.Text()), _table.c.message),
     }
     if state is IntentState.SENDING:
         values["sent_at"] = at
-    return (
+    return Prepared(
         sa.update(_table)
-        .where(_table.c.id == bindparam("intent_id"), _table.c.state.in_(before))
+        .where(_table.c.id == bindparam("intent_id", None), sa.or_(sa.false(), *before))
         .values(values)
     )
 
@@ -74,7 +79,7 @@ def new_intent(conn: Connection, intent: Intent, *, cause: str = "request") -> i
     values = dict(_intents.values(intent))
     values["updated_at"] = intent.updated_at or intent.created_at
     try:
-        intent_id = int(conn.execute(_INSERT, values).scalar_one())
+        intent_id = int(_INSERT.execute(conn, values).scalar_one())
     except IntegrityError as exc:
         if _is_unique_violation(exc):
             raise AlreadyExists(f"the reference {intent.reference} or its tag is taken") from None
@@ -98,7 +103,7 @@ def change(
     The guard is part of the UPDATE, so of two processes only one can make a change.
     `IllegalTransition` when the present state does not lead there, `NoSuchRow` when unknown.
     """
-    changed = conn.execute(_CHANGE[state], {
+    changed = _CHANGE[state].execute(conn, {
         "intent_id": intent_id, "at": at, "new_order_id": broker_order_id, "new_message": message,
     })
     if changed.rowcount != 1:
@@ -276,7 +281,7 @@ def _event(
     broker_order_id: str | None, message: str,
 ) -> None:
     values = (intent_id, at, state.value, cause, broker_order_id, message)
-    conn.execute(_INSERT_EVENT, dict(zip(_EVENT_COLUMNS, values, strict=True)))
+    _INSERT_EVENT.execute(conn, dict(zip(_EVENT_COLUMNS, values, strict=True)))
 
 
 def _unsettled() -> sa.TextClause:

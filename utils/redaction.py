@@ -59,7 +59,8 @@ class Redactor:
 
 def _forms(value: str) -> set[str]:
     """How a value looks in plain text, in a URL, in JSON and in a Python literal."""
-    forms = {value, quote(value, safe=""), quote_plus(value), repr(value)[1:-1]}
+    in_urls = {quote(value, safe="", errors="replace"), quote_plus(value, errors="replace")}
+    forms = {value, repr(value)[1:-1]} | in_urls
     for ascii_only in (True, False):
         once = json.dumps(value, ensure_ascii=ascii_only)[1:-1]
         forms |= {once, json.dumps(once, ensure_ascii=ascii_only)[1:-1]}

@@ -136,6 +136,21 @@ def test_wait_beyond_the_patience_is_refused_at_once() -> None:
     once(paced, clock, Operation.HOLDINGS)
 
 
+def test_asking_without_waiting_never_waits_nor_overtakes() -> None:
+    clock = ManualClock()
+    paced = pacer(clock)
+    deadline = Deadline(clock, 10.0)
+    for _ in range(2):
+        with paced.reserve(
+            Operation.PLACE, priority=Priority.ENTRY, deadline=deadline, wait=False
+        ):
+            pass
+    with pytest.raises(BrokerBusy) as caught:
+        paced.reserve(Operation.PLACE, priority=Priority.ENTRY, deadline=deadline, wait=False)
+    assert caught.value.retry_after == pytest.approx(1.0)
+    assert clock.slept == []
+
+
 def test_slot_that_is_never_entered_comes_back_by_its_lease() -> None:
     clock = ManualClock()
     paced = pacer(clock, [Limit("one", frozenset({Operation.PLACE}), 1, 1.0)])

@@ -1,0 +1,81 @@
+"""How gunicorn serves the gateway: `gunicorn --config config/gunicorn.py`.
+
+One worker with 32 threads by default. Several workers of one host need nothing else: metrics are
+then summed over all of them. Nothing is preloaded: HTTP clients, database connections and
+schedulers must be made after the fork.
+
+The chain of time-outs: a call to a broker (7 s) < a request (10 s) < `timeout` (30 s); a client's
+idle connection (120 s) < `keepalive` (130 s), because a connection that the server closes first
+looks to the client exactly like an order that was accepted and then lost.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import multiprocess
+
+from utils.config import ROOT, ConfigurationError, load_settings
+
+try:
+    _settings = load_settings()
+except ConfigurationError as error:
+    sys.exit(str(error))
+
+_metrics_dir = ROOT / "run" / str(_settings.port) / "metrics"
+if _settings.web_concurrency > 1:
+    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(_metrics_dir))
+
+wsgi_app = "app:create_app()"
+chdir = str(ROOT)
+proc_name = "openalgo-gateway"
+
+_host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
+bind = [f"{_host}:{_settings.port}"]
+worker_class = "gthread"
+workers = _settings.web_concurrency
+threads = _settings.web_threads
+worker_connections = 1000
+keepalive = 130
+timeout = 30
+graceful_timeout = 15
+preload_app = False
+max_requests = 0
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - gunicorn's own files
+forwarded_allow_ips = ",".join(_settings.trusted_proxies)
+control_socket_disable = True
+
+logger_class = "utils.gunicorn_log.GatewayLogger"
+loglevel = _settings.log_level.lower()
+
+
+def on_starting(server: Any) -> None:
+    """Empty the folder of the workers' metrics: those of an earlier run would be added up."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if folder and Path(folder) == _metrics_dir:
+        shutil.rmtree(folder, ignore_errors=True)
+        _metrics_dir.mkdir(parents=True)
+
+
+def post_worker_init(worker: Any) -> None:
+    """Let the application start its background work, in the worker and after the fork."""
+    start_background = getattr(worker.wsgi, "start_background", None)
+    if start_background is not None:
+        start_background(worker)
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """Let the application end its background work and give back its connections."""
+    stop_background = getattr(worker.wsgi, "stop_background", None)
+    if stop_background is not None:
+        stop_background(worker)
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Forget the gauges of a worker that is gone."""
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        multiprocess.mark_process_dead(worker.pid)

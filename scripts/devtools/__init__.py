@@ -1,0 +1,1 @@
+"""The parts of `scripts/dev.py`: environment, instances, serving, checks, commands."""

@@ -1,0 +1,52 @@
+"""What `make test` checks: style, types, architecture, then the tests with their coverage."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.devtools.say import say
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One check: what it is called and the command that does it."""
+
+    title: str
+    command: tuple[str, ...]
+
+
+def steps(python: Path, *, tests: bool, pytest_arguments: Sequence[str]) -> list[Step]:
+    """The checks to run, the quick ones first. Arguments for pytest leave the others out."""
+    tool = str(python), "-m"
+    if pytest_arguments:
+        return [Step("tests", (*tool, "pytest", *pytest_arguments))]
+    lint = [
+        Step("style", (*tool, "ruff", "check", ".")),
+        Step("format", (*tool, "ruff", "format", "--check", ".")),
+        Step("types", (*tool, "mypy")),
+        Step("imports", (str(python), "scripts/architecture.py")),
+    ]
+    if not tests:
+        return lint
+    parallel = ("-n", "2", "--dist", "worksteal")
+    return [*lint, Step("tests", (*tool, "pytest", *parallel, "--cov", "--cov-report=term"))]
+
+
+def check(root: Path, python: Path, *, tests: bool, pytest_arguments: Sequence[str] = ()) -> int:
+    """Run every check, also after one that failed; 0 when all passed. The summary comes last."""
+    results = []
+    for number, step in enumerate(
+        steps(python, tests=tests, pytest_arguments=pytest_arguments), start=1
+    ):
+        say(f"\n[{number}] {step.title}: {' '.join(step.command[1:])}")
+        started = time.monotonic()
+        status = subprocess.run(step.command, cwd=root, check=False).returncode
+        results.append((step.title, status, time.monotonic() - started))
+    say("")
+    for title, status, seconds in results:
+        say(f"  {'✓' if status == 0 else '✗'} {title} ({seconds:.0f} s)")
+    return 0 if all(status == 0 for _, status, _ in results) else 1

@@ -1,0 +1,145 @@
+"""`python -m simulator`: start the exchange, or print its invented credentials."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from simulator.profiles import PROFILES, SEGMENT_NUMBERS, credentials_document
+
+if TYPE_CHECKING:
+    from simulator.exchange import Options
+
+log = logging.getLogger("simulator")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m simulator", description="A Symphony XTS exchange on loopback."
+    )
+    made.add_argument("--host", default="127.0.0.1")
+    made.add_argument("--port", type=int, default=7443, help="0 takes a free port")
+    made.add_argument("--profile", action="append", choices=list(PROFILES), help="repeatable")
+    made.add_argument("--master", choices=("small", "full"), default="full")
+    made.add_argument("--seed", type=int, default=1)
+    made.add_argument("--date", type=date.fromisoformat, help="trading date of the master")
+    made.add_argument("--cache-dir", type=Path, default=Path(".cache/simulator"))
+    made.add_argument("--limits", choices=("published", "off"), default="published")
+    made.add_argument("--latency", choices=("off", "realistic"), default="off")
+    made.add_argument("--hours", choices=("always", "real"), default="always")
+    made.add_argument("--malformed", type=int, default=0, help="broken master rows a segment")
+    made.add_argument(
+        "--empty-segments",
+        action="append",
+        default=[],
+        choices=list(SEGMENT_NUMBERS),
+        help="segments with an empty master (live Jainam: NSECD, MCXFO)",
+    )
+    made.add_argument("--log", type=Path, help="log file (default: standard error)")
+    made.add_argument("--parent-pid", type=int, help="stop when this process is gone")
+    made.add_argument("--print-credentials", action="store_true")
+    made.add_argument("--json", action="store_true")
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run; returns the exit status."""
+    args = parser().parse_args(argv)
+    if args.print_credentials:
+        print_credentials(args.profile, args.json)
+        return 0
+    logging.basicConfig(
+        filename=args.log,
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )
+    from simulator.exchange import Options
+
+    options = Options(
+        profiles=tuple(args.profile or PROFILES),
+        size=args.master,
+        seed=args.seed,
+        cache_dir=args.cache_dir,
+        limits=args.limits == "published",
+        latency=args.latency,
+        malformed=args.malformed,
+        empty_segments=frozenset(args.empty_segments),
+        day=args.date,
+        always_open=args.hours == "always",
+    )
+    try:
+        asyncio.run(serve(options, args.host, args.port, args.parent_pid))
+    except OSError as wrong:
+        sys.stderr.write(f"simulator: cannot listen on {args.host}:{args.port}: {wrong}\n")
+        return 1
+    return 0
+
+
+def print_credentials(profiles: list[str] | None, as_json: bool) -> None:
+    """Show every invented login."""
+    document = credentials_document(profiles)
+    if as_json:
+        _say(json.dumps(document, indent=2))
+        return
+    for name, credentials in document.items():
+        for item in credentials:
+            _say(f"{name} {item['label']}: user {item['user_id']}")
+            _say(f"  interactive {item['interactive_key']} / {item['interactive_secret']}")
+            _say(f"  market data {item['market_key']} / {item['market_secret']}")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+async def serve(options: Options, host: str, port: int, parent: int | None) -> None:
+    """Listen, say so on the first line of standard output, and run until told to stop."""
+    from simulator.app import Server
+    from simulator.exchange import Exchange
+
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    exchange = Exchange(options, defer=lambda delay, action: _call_later(loop, delay, action))
+    server = Server(exchange)
+    actual = await server.start(host, port)
+    url = f"http://{host}:{actual}"
+    _say(json.dumps({"event": "listening", "url": url, "pid": os.getpid()}))
+    log.info("listening on %s, profiles %s", url, ", ".join(options.profiles))
+    watcher = asyncio.create_task(_watch(parent, stop)) if parent is not None else None
+    try:
+        await stop.wait()
+    finally:
+        if watcher is not None:
+            watcher.cancel()
+        await server.stop()
+        log.info("stopped")
+
+
+def _call_later(loop: asyncio.AbstractEventLoop, delay: float, action: object) -> None:
+    if callable(action):
+        loop.call_later(delay, action)
+
+
+async def _watch(parent: int, stop: asyncio.Event) -> None:
+    """Stop when the parent process is gone."""
+    while True:
+        try:
+            os.kill(parent, 0)
+        except ProcessLookupError:
+            stop.set()
+            return
+        except PermissionError:
+            pass
+        await asyncio.sleep(0.5)

@@ -1,0 +1,1 @@
+"""Instruments, prices, quotes and history of the simulated exchange (shared by all profiles)."""

@@ -1,0 +1,1 @@
+"""The simulated order management system: orders, matching, positions, margin and books."""

@@ -1,0 +1,281 @@
+"""Positions, holdings and balance as XTS shows them: mostly text, misspellings kept (§7.7-7.9)."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from simulator.clock import IST
+from simulator.market.prices import PriceBook
+from simulator.oms.accounts import Account, Holding, Position
+from simulator.profiles import SEGMENT_NUMBERS, Profile
+from simulator.settings import Quirks
+
+DAY, NET = "DayWise", "NetWise"
+
+
+def _two(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def _average(amount: float, quantity: int) -> str:
+    return f"{amount / quantity:.2f}" if quantity else "0.00"
+
+
+def position_row(
+    account: Account,
+    position: Position,
+    which: str,
+    profile: Profile,
+    quirks: Quirks,
+    prices: PriceBook,
+) -> dict[str, Any] | None:
+    """A position row of the day or net book; None when that book has no row for it."""
+    instrument = position.instrument
+    buy, buy_amount = position.buy_quantity, position.buy_amount
+    sell, sell_amount = position.sell_quantity, position.sell_amount
+    if which == NET:
+        carried = position.carry_quantity
+        if carried > 0:
+            buy += carried
+            buy_amount += carried * position.carry_price
+        elif carried < 0:
+            sell -= carried
+            sell_amount -= carried * position.carry_price
+    if not buy and not sell:
+        return None
+    unit = instrument.lot if instrument.segment in profile.lot_quantities else 1
+    net = buy - sell
+    realised = unrealised = 0.0
+    if quirks.mtm == "computed":
+        matched = min(buy, sell)
+        if matched:
+            realised = matched * (sell_amount / sell - buy_amount / buy) * instrument.multiplier
+        if net:
+            basis = buy_amount / buy if net > 0 else sell_amount / sell
+            unrealised = net * (prices.last(instrument) - basis) * instrument.multiplier
+    basis_text = _average(buy_amount, buy) if net >= 0 else _average(sell_amount, sell)
+    return {
+        "AccountID": account.position_client,
+        "TradingSymbol": instrument.trading_symbol,
+        "ExchangeSegment": instrument.segment,
+        "ExchangeInstrumentId": str(instrument.token),
+        "ProductType": position.product,
+        "Marketlot": str(instrument.lot),
+        "Multiplier": f"{instrument.multiplier:g}",
+        "BuyAveragePrice": _average(buy_amount, buy),
+        "SellAveragePrice": _average(sell_amount, sell),
+        "OpenBuyQuantity": str(buy // unit),
+        "OpenSellQuantity": str(sell // unit),
+        "Quantity": str(net // unit if net >= 0 else -(-net // unit)),
+        "BuyAmount": _two(buy_amount),
+        "SellAmount": _two(sell_amount),
+        "NetAmount": _two(sell_amount - buy_amount),
+        "UnrealizedMTM": _two(unrealised),
+        "RealizedMTM": _two(realised),
+        "MTM": _two(realised + unrealised),
+        "BEP": basis_text if net else "0.00",
+        "SumOfTradedQuantityAndPriceBuy": _two(buy_amount / unit),
+        "SumOfTradedQuantityAndPriceSell": _two(sell_amount / unit),
+        "ActualBuyAmount": _two(buy_amount),
+        "ActualSellAmount": _two(sell_amount),
+        "ActualBuyAveragePrice": _average(buy_amount, buy),
+        "ActualSellAveragePrice": _average(sell_amount, sell),
+        "LoginID": account.login,
+        "statisticsLevel": "ParentLevel",
+        "isInterOpPosition": "true",
+        "childPositions": {},
+        "MessageCode": 9002,
+        "MessageVersion": 1,
+        "TokenID": 0,
+        "ApplicationType": 0,
+        "SequenceNumber": position.sequence,
+    }
+
+
+def position_rows(
+    accounts: list[Account], which: str, profile: Profile, quirks: Quirks, prices: PriceBook
+) -> list[bytes]:
+    """All rows of some accounts, as JSON."""
+    rows: list[bytes] = []
+    for account in accounts:
+        for position in account.positions.values():
+            row = position_row(account, position, which, profile, quirks, prices)
+            if row is not None:
+                rows.append(json.dumps(row, separators=(",", ":")).encode())
+    return rows
+
+
+def holdings(account: Account, quirks: Quirks, at: float) -> dict[str, Any]:
+    """`result` of holdings in either of its two shapes (§7.8)."""
+    created = datetime.fromtimestamp(at, IST).strftime("%Y-%m-%dT00:00:00")
+    by_isin = {
+        held.isin: _holding(account, held, number, created)
+        for number, held in enumerate(account.holdings.values(), 1)
+    }
+    if quirks.holdings_shape == "isin":
+        return {"ClientId": account.position_client, "RMSHoldings": {"Holdings": by_isin}}
+    return {
+        "ClientId": account.position_client,
+        "RMSHoldingList": [{"Holdings": {isin: row}} for isin, row in by_isin.items()],
+        "CollateralHoldingList": [],
+    }
+
+
+def _holding(account: Account, held: Holding, number: int, created: str) -> dict[str, Any]:
+    return {
+        "ISIN": held.isin,
+        "RMSHoldingId": number,
+        "ClientId": account.position_client,
+        "ExchangeNSEInstrumentId": held.nse,
+        "ExchangeBSEInstrumentId": held.bse,
+        "ExchangeMSEInstrumentId": 0,
+        "HoldingType": 2,
+        "HoldingQuantity": held.quantity,
+        "CollateralValuationType": 1,
+        "Haircut": 0,
+        "CollateralQuantity": held.collateral,
+        "CreatedBy": "ADMIN",
+        "LastUpdatedBy": "ADMIN",
+        "CreatedOn": created,
+        "LastUpdatedOn": created,
+        "UsedQuantity": held.used,
+        "IsCollateralHolding": False,
+        "BuyAvgPrice": held.price,
+        "IsBuyAvgPriceProvided": held.price > 0,
+        "AuthorizeQuantity": 0,
+        "IsNeedToDelete": False,
+    }
+
+
+def balance(account: Account) -> list[dict[str, Any]]:
+    """`BalanceList` (§7.9); the entry that counts is not the first one."""
+    if account.entries is not None:
+        return account.entries
+    utilised = account.blocked + account.used
+    cash = f"{account.cash:.2f}"
+    other = {
+        "limitHeader": "CASH|NSE|MTF",
+        "limitObject": {
+            "RMSSubLimits": {
+                "cashAvailable": "0",
+                "collateral": 0,
+                "marginUtilized": "0",
+                "netMarginAvailable": "0",
+                "MTM": "0",
+                "UnrealizedMTM": "0",
+                "RealizedMTM": "0",
+            },
+            "AccountID": account.position_client,
+        },
+    }
+    every = {
+        "limitHeader": "ALL|ALL|ALL",
+        "limitObject": {
+            "RMSSubLimits": {
+                "cashAvailable": cash,
+                "collateral": 0,
+                "marginUtilized": f"{utilised:.2f}",
+                "netMarginAvailable": f"{account.available:.2f}",
+                "MTM": f"{account.realised:.2f}",
+                "UnrealizedMTM": "0",
+                "RealizedMTM": f"{account.realised:.2f}",
+            },
+            "marginAvailable": {
+                "CashMarginAvailable": cash,
+                "AdhocMargin": "0",
+                "NotinalCash": "0",
+                "PayInAmount": "0",
+                "PayOutAmount": "0",
+                "CNCSellBenifit": "0",
+                "DirectCollateral": "0",
+                "HoldingCollateral": "0",
+                "ClientBranchAdhoc": "0",
+                "SellOptionsPremium": f"{account.premium_received:.2f}",
+                "NetOptionPremium": f"{account.premium_received - account.premium_paid:.2f}",
+                "BuyOptionsPremium": f"{account.premium_paid:.2f}",
+                "TotalBranchAdhoc": "0",
+                "AdhocFOMargin": "NaN",
+                "AdhocCurrencyMargin": "NaN",
+                "AdhocCommodityMargin": "NaN",
+            },
+            "marginUtilized": {
+                "GrossExposureMarginPresent": "0",
+                "BuyExposureMarginPresent": "0",
+                "SellExposureMarginPresent": "0",
+                "VarELMarginPresent": "0",
+                "ScripBasketMarginPresent": "0",
+                "GrossExposureLimitPresent": "0",
+                "BuyExposureLimitPresent": "0",
+                "SellExposureLimitPresent": "0",
+                "CNCLimitUsed": "0",
+                "CNCAmountUsed": "0",
+                "MarginUsed": f"{utilised:.2f}",
+                "LimitUsed": "NaN",
+                "TotalSpanMargin": f"{utilised * 0.8:.2f}",
+                "ExposureMarginPresent": f"{utilised * 0.2:.2f}",
+            },
+            "limitsAssigned": dict.fromkeys(_ASSIGNED, "0"),
+            "AccountID": account.position_client,
+        },
+    }
+    return [other, every]
+
+
+_ASSIGNED = (
+    "CNCLimit",
+    "TurnoverLimitPresent",
+    "MTMLossLimitPresent",
+    "BuyExposureLimit",
+    "SellExposureLimit",
+    "GrossExposureLimit",
+    "GrossExposureDerivativesLimit",
+    "BuyExposureFuturesLimit",
+    "BuyExposureOptionsLimit",
+    "SellExposureOptionsLimit",
+    "SellExposureFuturesLimit",
+)
+
+
+def profile_document(account: Account, profile: Profile, pro: bool) -> dict[str, Any]:
+    """`result` of the profile call (§7.10); every personal detail is invented."""
+    code = account.position_client
+    document: dict[str, Any] = {
+        "ClientId": code,
+        "ClientName": "SIMULATED CLIENT",
+        "EmailId": "client@simulator.invalid",
+        "MobileNo": "9000000000",
+        "PAN": "AAAAA0000A",
+        "IncludeInAutoSquareoff": False,
+        "IncludeInAutoSquareoffBlocked": False,
+        "IsProClient": pro,
+        "IsInvestorClient": profile.investor,
+        "ResidentialAddress": "1 Sandbox Street",
+        "OfficeAddress": "",
+        "ClientBankInfoList": [
+            {
+                "ClientId": code,
+                "AccountNumber": "000000000001",
+                "AccountType": "SAVING",
+                "BankName": "SIMULATED BANK",
+                "BankBranchName": "LOOPBACK",
+                "BankCity": "LOCALHOST",
+                "CustomerId": "1",
+                "BankCityPincode": "400001",
+                "BankIFSCCode": "SIMU0000001",
+            }
+        ],
+        "ClientExchangeDetailsList": {
+            name: {
+                "ClientId": code,
+                "ExchangeSegNumber": number,
+                "Enabled": True,
+                "ParticipantCode": "",
+            }
+            for name, number in SEGMENT_NUMBERS.items()
+        },
+    }
+    if pro:
+        document["Dealer"] = {"AllowedProOrder": True, "ProClientId": code}
+    return document

@@ -1,0 +1,170 @@
+"""Fixtures for every test, and the word about what a machine could not test.
+
+PostgreSQL, Redis and Chromium are used where they are: at `TEST_POSTGRES_URL`, `TEST_REDIS_URL`
+and `CHROMIUM_PATH`, or in their usual places. Where one is missing its tests are left out, and the
+summary says so; with `REQUIRE_SERVICES=1` (set by `.ci/run`) leaving out is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from simulator.testing import Simulator
+
+_LEFT_OUT = "left out: "
+
+
+@cache
+def _postgres_fault() -> str | None:
+    import psycopg
+
+    url = _postgres_server()
+    try:
+        psycopg.connect(url, connect_timeout=3).close()
+    except psycopg.OperationalError as error:
+        return f"no PostgreSQL at {_without_password(url)} ({str(error).splitlines()[0]})"
+    return None
+
+
+@cache
+def _redis_fault() -> str | None:
+    import redis
+
+    client = redis.Redis.from_url(_redis_server(), socket_connect_timeout=3)
+    try:
+        client.ping()
+    except redis.RedisError as error:
+        return f"no Redis at {_without_password(_redis_server())} ({type(error).__name__})"
+    finally:
+        client.close()
+    return None
+
+
+@cache
+def _chromium_fault() -> str | None:
+    return None if _chromium() else "no Chromium (install it, or set CHROMIUM_PATH)"
+
+
+_FAULTS = {"postgres": _postgres_fault, "redis": _redis_fault, "chromium": _chromium_fault}
+
+
+def _postgres_server() -> str:
+    return os.environ.get("TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
+
+
+def _redis_server() -> str:
+    return os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/15")
+
+
+def _chromium() -> str | None:
+    named = os.environ.get("CHROMIUM_PATH")
+    if named:
+        return named if Path(named).is_file() else None
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next(filter(None, map(shutil.which, names)), None)
+
+
+def _without_password(url: str) -> str:
+    return url.rpartition("@")[2] or url
+
+
+def _need(service: str) -> None:
+    """Leave the test out, or fail it where everything must be there, when a service is missing."""
+    fault = _FAULTS[service]()
+    if fault is None:
+        return
+    if os.environ.get("REQUIRE_SERVICES") == "1":
+        pytest.fail(f"REQUIRE_SERVICES=1, but there is {fault}", pytrace=False)
+    pytest.skip(f"{_LEFT_OUT}{fault}")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests marked postgres, redis or chromium need that service."""
+    for service in _FAULTS:
+        if item.get_closest_marker(service) is not None:
+            _need(service)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say plainly what this machine could not test."""
+    reasons: dict[str, int] = {}
+    for report in terminalreporter.stats.get("skipped", []):
+        if isinstance(report.longrepr, tuple):
+            reason = str(report.longrepr[2]).removeprefix("Skipped: ")
+            if reason.startswith(_LEFT_OUT):
+                text = reason.removeprefix(_LEFT_OUT)
+                reasons[text] = reasons.get(text, 0) + 1
+    for reason, count in reasons.items():
+        terminalreporter.write_line(f"LEFT OUT: {count} tests, {reason}", yellow=True)
+
+
+@pytest.fixture(scope="session")
+def simulator() -> Iterator[Simulator]:
+    """A simulator with the small master contract, shared by the tests of one process.
+
+    A test that changes its behaviour resets it (`POST /_sim/reset`).
+    """
+    from simulator.testing import start
+
+    with start() as running:
+        yield running
+
+
+@pytest.fixture
+def postgres_url() -> Iterator[str]:
+    """An empty scratch database on PostgreSQL, dropped afterwards."""
+    _need("postgres")
+    import psycopg
+    from psycopg import sql
+
+    name = f"openalgo_test_{secrets.token_hex(6)}"
+    server = _postgres_server()
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    base, _, _ = server.rpartition("/")
+    try:
+        yield f"{base}/{name}".replace("postgresql://", "postgresql+psycopg://", 1)
+    finally:
+        with psycopg.connect(server, autocommit=True) as admin:
+            drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+            admin.execute(drop.format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def redis_url() -> Iterator[str]:
+    """A Redis database for one test at a time, emptied before and after."""
+    _need("redis")
+    import redis
+
+    client = redis.Redis.from_url(_redis_server())
+    with client.lock("test-suite-owns-this-database", timeout=120, blocking_timeout=120):
+        _empty(client)
+        try:
+            yield _redis_server()
+        finally:
+            _empty(client)
+    client.close()
+
+
+def _empty(client: Any) -> None:
+    keys = [key for key in client.scan_iter() if key != b"test-suite-owns-this-database"]
+    if keys:
+        client.delete(*keys)
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """The path of a Chromium to drive."""
+    _need("chromium")
+    found = _chromium()
+    assert found is not None
+    return found
