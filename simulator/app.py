@@ -30,6 +30,7 @@ from simulator.envelope import (
 from simulator.exchange import Context, Exchange
 from simulator.faults import Rule
 from simulator.misfortune import corrupt, refusal, settle_session
+from simulator.oms import desk
 from simulator.routes import hostlookup, interactive, marketdata, orders, portfolio
 from simulator.routes.table import Route, StreamReply, Table
 from simulator.sessions import INTERACTIVE, MARKET, Session
@@ -133,7 +134,7 @@ class Server:
         )
         truth, profile, user = self._whose(ctx, api)
         if route.name == "POST /orders" and profile is not None:
-            ctx.notes["record"] = exchange.engines[profile].record(fields, user, received)
+            ctx.notes["record"] = desk.record(exchange.engines[profile], fields, user, received)
         status = 0
         try:
             reply = await self._answer(

@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     logging.basicConfig(
         filename=args.log,
-        level=logging.INFO,
+        level=logging.INFO if args.log else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
     from simulator.exchange import Options

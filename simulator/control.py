@@ -20,7 +20,8 @@ from simulator.exchange import Exchange, LookupSettings
 from simulator.faults import KINDS, parse_rule
 from simulator.limits import PUBLISHED
 from simulator.market.instruments import Instrument
-from simulator.oms.engine import Engine, as_id
+from simulator.oms.engine import Engine
+from simulator.oms.validation import as_id
 from simulator.profiles import SEGMENT_NUMBERS, Credential
 from simulator.truth import Truth
 
@@ -240,7 +241,10 @@ class Control:
 
     def reset(self, body: Body) -> Any:
         name = body.get("profile")
-        self.exchange.reset(None if name is None else [self.engine(body).profile.name])
+        self.exchange.reset(
+            None if name is None else [self.engine(body).profile.name],
+            sessions=bool(body.get("sessions", False)),
+        )
         return {"reset": name or "all"}
 
     def config(self, body: Body) -> Any:
@@ -299,7 +303,9 @@ class Control:
         raise ControlError(f"no order {app_id}")
 
     def order(self, body: Body) -> Any:
-        """An order from elsewhere: another client's, or from the broker's own terminal."""
+        """An order from elsewhere: a row as given, or with `live` one from the own terminal."""
+        if body.get("live"):
+            return inject.terminal_order(self.engine(body), self.instrument(body), body)
         return inject.order(self.engine(body), self.instrument(body), body)
 
     def positions(self, body: Body) -> Any:

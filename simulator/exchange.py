@@ -146,15 +146,19 @@ class Exchange:
             if engine.matching.waiting:
                 engine.matching.tick()
 
-    def reset(self, profiles: Iterable[str] | None = None) -> None:
-        """Back to the start: orders, accounts, quirks; and faults, prices, clock when for all."""
+    def reset(self, profiles: Iterable[str] | None = None, *, sessions: bool = False) -> None:
+        """Back to the start: orders, accounts, quirks; and faults, prices, clock when for all.
+
+        Logins stay unless `sessions` says otherwise.
+        """
         for name in profiles if profiles is not None else list(self.engines):
             engine = self.engines[name]
             engine.quirks = Quirks()
             engine.behaviour = Behaviour(latency=self.options.latency)
             engine.settings_changed()
             engine.clear()
-            self.sessions.kill_all(name)
+            if sessions:
+                self.sessions.kill_all(name)
         if profiles is None:
             self.faults.load(0, [])
             self.prices.reset()

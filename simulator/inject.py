@@ -7,8 +7,7 @@ from typing import Any
 from simulator.market.instruments import Instrument
 from simulator.oms.accounts import Account, Holding, Position
 from simulator.oms.engine import Engine
-from simulator.oms.orders import LIMIT, TERMINAL, TYPE_LABELS, Order
-from simulator.oms.validation import Terms
+from simulator.oms.orders import LIMIT, TERMINAL, TYPE_LABELS, Order, Terms
 
 Body = dict[str, Any]
 

@@ -13,18 +13,16 @@ from datetime import date
 from typing import Any
 
 from simulator.clock import Clock
-from simulator.envelope import XtsError
 from simulator.market.catalog import Catalog
 from simulator.market.instruments import Instrument
 from simulator.market.prices import PriceBook
 from simulator.oms import risk
 from simulator.oms.accounts import Account, Position
-from simulator.oms.clients import Clients, not_mapped
+from simulator.oms.clients import Clients
 from simulator.oms.matching import Matching
 from simulator.oms.orders import (
     CANCELLED,
     FILLED,
-    LIVE,
     NEW,
     PARTIAL,
     PENDING_CANCEL,
@@ -34,20 +32,12 @@ from simulator.oms.orders import (
     REPLACED,
     TERMINAL,
     Order,
-    Trade,
-)
-from simulator.oms.validation import (
     Terms,
-    check_quantity,
-    instrument_of,
-    modify_terms,
-    place_terms,
-    text,
-    whole,
+    Trade,
 )
 from simulator.profiles import PROFILES, Credential, Profile
 from simulator.settings import Behaviour, Quirks
-from simulator.truth import OrderRecord, Truth
+from simulator.truth import Truth
 
 Defer = Callable[[float, Callable[[], None]], None]
 Listener = Callable[[str, "Engine", Any], None]
@@ -84,7 +74,6 @@ class Engine:
         self._credentials: list[Credential] = []
         self._next_id = 0
         self._sequence = 0
-        self._serial = 0
         self.clear()
 
     def clear(self) -> None:
@@ -111,62 +100,22 @@ class Engine:
         self._credentials.append(credential)
         self.clients.add(credential)
 
-    # -- requests --------------------------------------------------------------------------
+    # -- life of an order --------------------------------------------------------------------
 
-    def record(self, body: dict[str, Any] | None, user: str, received: int) -> OrderRecord:
-        """Write down an order request as received, before anything is decided about it."""
-        self._serial += 1
-        fields = body or {}
-        tag = fields.get("orderUniqueIdentifier")
-        client = fields.get("clientID")
-        made = OrderRecord(
-            serial=self._serial,
-            received_at=received,
-            tag=tag if isinstance(tag, str) else "",
-            client=client if isinstance(client, str) else "",
-            user=user,
-            body=body,
-        )
-        self.truth.orders.append(made)
-        return made
-
-    def place(
-        self, credential: Credential, body: dict[str, Any], record: OrderRecord, drop: bool = False
-    ) -> tuple[int, str, str]:
-        """Take an order; returns (AppOrderID, tag, client). XtsError when refused at once."""
-        try:
-            segment, token, side, terms = place_terms(body)
-            client = text(body, "clientID")
-            account = self.clients.for_order(credential, client)
-            instrument = instrument_of(self.catalog, segment, token)
-            check_quantity(self.profile, instrument, terms.quantity, "orderQuantity")
-        except XtsError as refusal:
-            record.refusal = f"{refusal.code}: {refusal.description}"
-            raise
-        app_id = self.new_id()
-        record.accepted = True
-        record.app_order_id = app_id
-        if account is None or drop:
-            record.dropped = True
-            return app_id, terms.tag, client
-        order = self._make(app_id, account, credential.user_id, instrument, side, terms)
-        order.source = text(body, "apiOrderSource")
-        record.order = order
-        self._accept(order)
-        return app_id, terms.tag, account.request_client
-
-    def _make(
+    def submit(
         self,
-        app_id: int,
         account: Account,
         login: str,
         instrument: Instrument,
         side: str,
         terms: Terms,
-        generated_by: str = "TWSAPI",
+        *,
+        source: str = "",
+        generated_by: str = "TWS",
     ) -> Order:
-        return Order(
-            app_id=app_id,
+        """Take a valid order into the books and pass it to the exchange."""
+        order = Order(
+            app_id=self.new_id(),
             account=account,
             client=account.row_client,
             login=login,
@@ -180,22 +129,13 @@ class Engine:
             price=terms.price,
             stop_price=terms.stop_price,
             tag=terms.tag,
-            source="",
+            source=source,
             generated_by=generated_by,
             created=self.clock.wall(),
         )
-
-    def _accept(self, order: Order) -> None:
         self.orders[order.app_id] = order
         self.note(order)
         self.later(lambda: self._acknowledge(order))
-
-    def submit(
-        self, account: Account, login: str, instrument: Instrument, side: str, terms: Terms
-    ) -> Order:
-        """An order the venue makes itself (square-off) or that another terminal entered."""
-        order = self._make(self.new_id(), account, login, instrument, side, terms, "TWS")
-        self._accept(order)
         return order
 
     def _acknowledge(self, order: Order) -> None:
@@ -204,9 +144,7 @@ class Engine:
         account = order.account
         if account is None:
             return
-        reason = risk.terms_refusal(order, self.profile, self.behaviour, self.clock, self.prices)
-        if not reason:
-            reason = risk.block(order, account, self.profile, self.prices)
+        reason = self._refusal(order, account)
         if reason:
             order.status = REJECTED
             order.reason = reason
@@ -217,86 +155,39 @@ class Engine:
         self.note(order)
         self.matching.arrive(order)
 
-    def modify(self, credential: Credential, body: dict[str, Any]) -> Order:
-        """`PUT /orders`: refuse at once what can't be, else replace (or refuse) later."""
-        app_id = whole(body, "appOrderID")
-        order = self.mine(credential, app_id, text(body, "clientID"))
-        terms = modify_terms(body)
-        if order.status not in LIVE:
-            raise XtsError("e-orders-0001", f"Order is not in a modifiable state: {order.status}")
-        check_quantity(self.profile, order.instrument, terms.quantity, "modifiedOrderQuantity")
-        if terms.quantity < order.filled:
-            raise XtsError("e-orders-0001", "Quantity is less than the traded quantity")
+    def replace(self, order: Order, terms: Terms) -> None:
+        """Send new terms to the exchange, which takes or refuses them a little later."""
         previous = order.status
         order.status = PENDING_REPLACE
         self.note(order)
         self.later(lambda: self._replace(order, terms, previous))
-        return order
 
     def _replace(self, order: Order, terms: Terms, previous: str) -> None:
         account = order.account
-        if order.status != PENDING_REPLACE or account is None:
+        if order.status in TERMINAL or order.status == PENDING_CANCEL or account is None:
             return
-        old = (
-            order.order_type,
-            order.product,
-            order.tif,
-            order.quantity,
-            order.disclosed,
-            order.price,
-            order.stop_price,
-            order.blocked,
-            order.triggered,
-        )
-        order.order_type, order.product, order.tif = terms.order_type, terms.product, terms.tif
-        order.quantity, order.disclosed = terms.quantity, terms.disclosed
-        order.price, order.stop_price = terms.price, terms.stop_price
-        reason = risk.terms_refusal(order, self.profile, self.behaviour, self.clock, self.prices)
-        if not reason:
-            reason = risk.block(order, account, self.profile, self.prices)
+        old, blocked = order.terms(), order.blocked
+        status = order.status if order.status != PENDING_REPLACE else previous
+        order.adopt(terms)
+        reason = self._refusal(order, account) if order.leaves >= 0 else "16420"
         if reason:
-            account.blocked += old[7] - order.blocked
-            (
-                order.order_type,
-                order.product,
-                order.tif,
-                order.quantity,
-                order.disclosed,
-                order.price,
-                order.stop_price,
-                order.blocked,
-                order.triggered,
-            ) = old
-            order.status, order.reason = previous, reason
+            order.adopt(old)
+            account.blocked += blocked - order.blocked
+            order.blocked = blocked
+            order.status, order.reason = status, reason
             self.note(order)
             return
         order.reason = ""
-        order.tag = terms.tag or order.tag
+        order.tag = terms.tag or old.tag
         order.status = FILLED if order.leaves == 0 else REPLACED
         self.note(order)
         self.matching.arrive(order)
 
-    def cancel(self, credential: Credential, app_id: Any, client: str) -> Order:
-        """`DELETE /orders`."""
-        order = self.mine(credential, app_id, client)
-        if order.status in TERMINAL or order.status == PENDING_CANCEL:
-            raise XtsError("e-orders-0001", f"Order is already {order.status}")
-        self.withdraw(order)
-        return order
-
-    def cancel_all(self, accounts: list[Account], segment: str, token: int) -> int:
-        """Cancel every open order of some accounts in a segment; token 0 means all of it."""
-        open_orders = [
-            o
-            for o in self.orders.values()
-            if o.account in accounts
-            and o.status not in TERMINAL
-            and o.segment == segment
-            and token in (0, o.token)
-        ]
-        for order in open_orders:
-            self.withdraw(order)
-        return len(open_orders)
+    def _refusal(self, order: Order, account: Account) -> str:
+        """Why the terms can't stand; blocks the margin when they can."""
+        return risk.terms_refusal(
+            order, self.profile, self.behaviour, self.clock, self.prices
+        ) or risk.block(order, account, self.profile, self.prices)
 
     def withdraw(self, order: Order, reason: str = "") -> None:
         """Ask the exchange to cancel; a fill may still win the race."""
@@ -369,16 +260,6 @@ class Engine:
 
     # -- small things ----------------------------------------------------------------------
 
-    def mine(self, credential: Credential, app_id: Any, client: str) -> Order:
-        """The order a modify or cancel means; refusals as §17.2."""
-        account = self.clients.for_order(credential, client)
-        order = self.orders.get(as_id(app_id))
-        if order is None:
-            raise XtsError("e-orders-0001", "Order not found")
-        if account is None or order.account is not account:
-            raise not_mapped()
-        return order
-
     def note(self, order: Order) -> None:
         """Put the order's state into its history and tell the listeners."""
         order.report(self.sequence(), self.clock.wall(), self.clock.mono())
@@ -411,14 +292,3 @@ class Engine:
     def settings_changed(self) -> None:
         """Rendered rows are void after a quirk changed."""
         self.quirks_version += 1
-
-
-def as_id(value: Any) -> int:
-    """An AppOrderID from JSON or a query; -1 for what is none."""
-    if isinstance(value, bool):
-        return -1
-    if isinstance(value, int):
-        return value
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 18:
-        return int(value)
-    return -1

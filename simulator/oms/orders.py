@@ -33,6 +33,20 @@ TYPE_LABELS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The validated terms of a place or modify request."""
+
+    order_type: str
+    product: str
+    tif: str
+    quantity: int
+    disclosed: int
+    price: float
+    stop_price: float
+    tag: str
+
+
 class Report(NamedTuple):
     """One state of an order, as history shows it; `at` is Unix seconds, `mono` monotonic."""
 
@@ -107,6 +121,25 @@ class Order:
     @property
     def foreign(self) -> bool:
         return self.account is None
+
+    def terms(self) -> Terms:
+        """The terms in force."""
+        return Terms(
+            self.order_type,
+            self.product,
+            self.tif,
+            self.quantity,
+            self.disclosed,
+            self.price,
+            self.stop_price,
+            self.tag,
+        )
+
+    def adopt(self, terms: Terms) -> None:
+        """Put new terms in force (the identifier stays)."""
+        self.order_type, self.product, self.tif = terms.order_type, terms.product, terms.tif
+        self.quantity, self.disclosed = terms.quantity, terms.disclosed
+        self.price, self.stop_price = terms.price, terms.stop_price
 
     def report(self, sequence: int, at: float, mono: float) -> Report:
         """Append the current state to the history."""

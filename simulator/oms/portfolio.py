@@ -15,12 +15,22 @@ from simulator.settings import Quirks
 DAY, NET = "DayWise", "NetWise"
 
 
-def _two(value: float) -> str:
-    return f"{value:.2f}"
+class _Texts:
+    """Numbers as text: plainly, or as carelessly as some servers write them (§5.5)."""
 
+    def __init__(self, loose: bool) -> None:
+        self.loose = loose
 
-def _average(amount: float, quantity: int) -> str:
-    return f"{amount / quantity:.2f}" if quantity else "0.00"
+    def money(self, value: float) -> str:
+        return f"{value:,.2f}" if self.loose else f"{value:.2f}"
+
+    def average(self, amount: float, quantity: int) -> str:
+        if quantity:
+            return self.money(amount / quantity)
+        return "" if self.loose else "0.00"
+
+    def profit(self, value: float, known: bool) -> str:
+        return "NaN" if self.loose and not known else self.money(value)
 
 
 def position_row(
@@ -48,14 +58,16 @@ def position_row(
     unit = instrument.lot if instrument.segment in profile.lot_quantities else 1
     net = buy - sell
     realised = unrealised = 0.0
-    if quirks.mtm == "computed":
+    texts = _Texts(quirks.loose_numbers)
+    computed = quirks.mtm == "computed"
+    if computed:
         matched = min(buy, sell)
         if matched:
             realised = matched * (sell_amount / sell - buy_amount / buy) * instrument.multiplier
         if net:
             basis = buy_amount / buy if net > 0 else sell_amount / sell
             unrealised = net * (prices.last(instrument) - basis) * instrument.multiplier
-    basis_text = _average(buy_amount, buy) if net >= 0 else _average(sell_amount, sell)
+    basis_text = texts.average(buy_amount, buy) if net >= 0 else texts.average(sell_amount, sell)
     return {
         "AccountID": account.position_client,
         "TradingSymbol": instrument.trading_symbol,
@@ -64,24 +76,24 @@ def position_row(
         "ProductType": position.product,
         "Marketlot": str(instrument.lot),
         "Multiplier": f"{instrument.multiplier:g}",
-        "BuyAveragePrice": _average(buy_amount, buy),
-        "SellAveragePrice": _average(sell_amount, sell),
+        "BuyAveragePrice": texts.average(buy_amount, buy),
+        "SellAveragePrice": texts.average(sell_amount, sell),
         "OpenBuyQuantity": str(buy // unit),
         "OpenSellQuantity": str(sell // unit),
         "Quantity": str(net // unit if net >= 0 else -(-net // unit)),
-        "BuyAmount": _two(buy_amount),
-        "SellAmount": _two(sell_amount),
-        "NetAmount": _two(sell_amount - buy_amount),
-        "UnrealizedMTM": _two(unrealised),
-        "RealizedMTM": _two(realised),
-        "MTM": _two(realised + unrealised),
+        "BuyAmount": texts.money(buy_amount),
+        "SellAmount": texts.money(sell_amount),
+        "NetAmount": texts.money(sell_amount - buy_amount),
+        "UnrealizedMTM": texts.profit(unrealised, computed),
+        "RealizedMTM": texts.profit(realised, computed),
+        "MTM": texts.profit(realised + unrealised, computed),
         "BEP": basis_text if net else "0.00",
-        "SumOfTradedQuantityAndPriceBuy": _two(buy_amount / unit),
-        "SumOfTradedQuantityAndPriceSell": _two(sell_amount / unit),
-        "ActualBuyAmount": _two(buy_amount),
-        "ActualSellAmount": _two(sell_amount),
-        "ActualBuyAveragePrice": _average(buy_amount, buy),
-        "ActualSellAveragePrice": _average(sell_amount, sell),
+        "SumOfTradedQuantityAndPriceBuy": texts.money(buy_amount / unit),
+        "SumOfTradedQuantityAndPriceSell": texts.money(sell_amount / unit),
+        "ActualBuyAmount": texts.money(buy_amount),
+        "ActualSellAmount": texts.money(sell_amount),
+        "ActualBuyAveragePrice": texts.average(buy_amount, buy),
+        "ActualSellAveragePrice": texts.average(sell_amount, sell),
         "LoginID": account.login,
         "statisticsLevel": "ParentLevel",
         "isInterOpPosition": "true",
@@ -149,12 +161,13 @@ def _holding(account: Account, held: Holding, number: int, created: str) -> dict
     }
 
 
-def balance(account: Account) -> list[dict[str, Any]]:
+def balance(account: Account, quirks: Quirks) -> list[dict[str, Any]]:
     """`BalanceList` (§7.9); the entry that counts is not the first one."""
     if account.entries is not None:
         return account.entries
     utilised = account.blocked + account.used
-    cash = f"{account.cash:.2f}"
+    texts = _Texts(quirks.loose_numbers)
+    cash = texts.money(account.cash)
     other = {
         "limitHeader": "CASH|NSE|MTF",
         "limitObject": {
@@ -176,11 +189,11 @@ def balance(account: Account) -> list[dict[str, Any]]:
             "RMSSubLimits": {
                 "cashAvailable": cash,
                 "collateral": 0,
-                "marginUtilized": f"{utilised:.2f}",
-                "netMarginAvailable": f"{account.available:.2f}",
-                "MTM": f"{account.realised:.2f}",
+                "marginUtilized": texts.money(utilised),
+                "netMarginAvailable": texts.money(account.available),
+                "MTM": texts.money(account.realised),
                 "UnrealizedMTM": "0",
-                "RealizedMTM": f"{account.realised:.2f}",
+                "RealizedMTM": texts.money(account.realised),
             },
             "marginAvailable": {
                 "CashMarginAvailable": cash,
@@ -192,9 +205,9 @@ def balance(account: Account) -> list[dict[str, Any]]:
                 "DirectCollateral": "0",
                 "HoldingCollateral": "0",
                 "ClientBranchAdhoc": "0",
-                "SellOptionsPremium": f"{account.premium_received:.2f}",
-                "NetOptionPremium": f"{account.premium_received - account.premium_paid:.2f}",
-                "BuyOptionsPremium": f"{account.premium_paid:.2f}",
+                "SellOptionsPremium": texts.money(account.premium_received),
+                "NetOptionPremium": texts.money(account.premium_received - account.premium_paid),
+                "BuyOptionsPremium": texts.money(account.premium_paid),
                 "TotalBranchAdhoc": "0",
                 "AdhocFOMargin": "NaN",
                 "AdhocCurrencyMargin": "NaN",
@@ -211,10 +224,10 @@ def balance(account: Account) -> list[dict[str, Any]]:
                 "SellExposureLimitPresent": "0",
                 "CNCLimitUsed": "0",
                 "CNCAmountUsed": "0",
-                "MarginUsed": f"{utilised:.2f}",
+                "MarginUsed": texts.money(utilised),
                 "LimitUsed": "NaN",
-                "TotalSpanMargin": f"{utilised * 0.8:.2f}",
-                "ExposureMarginPresent": f"{utilised * 0.2:.2f}",
+                "TotalSpanMargin": texts.money(utilised * 0.8),
+                "ExposureMarginPresent": texts.money(utilised * 0.2),
             },
             "limitsAssigned": dict.fromkeys(_ASSIGNED, "0"),
             "AccountID": account.position_client,

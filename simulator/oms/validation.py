@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 from simulator.envelope import XtsError, invalid
 from simulator.market.catalog import Catalog
 from simulator.market.instruments import Instrument
-from simulator.oms.orders import BUY, LIMIT, MARKET, SELL, STOP_LIMIT, STOP_MARKET
+from simulator.oms.orders import BUY, LIMIT, MARKET, SELL, STOP_LIMIT, STOP_MARKET, Terms
 from simulator.profiles import SEGMENT_NUMBERS, Profile
 
 _TYPES = {
@@ -25,20 +24,6 @@ _TYPES = {
 PRODUCTS = ("MIS", "NRML", "CNC", "MTF")
 TIMES = ("DAY", "IOC")
 _MAX_TAG = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """The validated terms of a place or modify request."""
-
-    order_type: str
-    product: str
-    tif: str
-    quantity: int
-    disclosed: int
-    price: float
-    stop_price: float
-    tag: str
 
 
 def _required(body: dict[str, Any], name: str) -> Any:
@@ -162,3 +147,14 @@ def check_quantity(profile: Profile, instrument: Instrument, quantity: int, fiel
         raise invalid(field, "must be larger than or equal to 1", kind="number.min")
     if instrument.segment not in profile.lot_quantities and quantity % instrument.lot:
         raise XtsError("e-orders-0001", "Order quantity is not a multiple of lot size")
+
+
+def as_id(value: Any) -> int:
+    """An identifier from JSON or a query; -1 for what is none."""
+    if isinstance(value, bool):
+        return -1
+    if isinstance(value, int):
+        return value
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 18:
+        return int(value)
+    return -1

@@ -106,7 +106,7 @@ def profile(ctx: Context) -> Reply:
 @TABLE.add("GET", "/user/balance", limit="balance")
 def balance(ctx: Context) -> Reply:
     account = ctx.engine.clients.for_balance(ctx.who.credential, ctx.client)
-    entries = portfolio.balance(account)
+    entries = portfolio.balance(account, ctx.engine.quirks)
     if not entries:
         raise XtsError("e-user-0001", "No RMS Limit assign to user")
     return success("s-user-0002", "OK", {"BalanceList": entries})

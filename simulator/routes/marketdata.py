@@ -13,7 +13,7 @@ from simulator.market import history, quotes, symbols
 from simulator.market.instruments import Instrument
 from simulator.market.rows import plain
 from simulator.market.universe import INDICES
-from simulator.oms.engine import as_id
+from simulator.oms.validation import as_id
 from simulator.profiles import SEGMENT_NAMES, SEGMENT_NUMBERS
 from simulator.routes.table import StreamReply, Table
 from simulator.sessions import MARKET

@@ -6,12 +6,11 @@ from typing import Any
 
 from simulator.envelope import Reply, XtsError, error, invalid, success, success_raw
 from simulator.exchange import Context
-from simulator.oms import books
+from simulator.oms import books, desk
 from simulator.oms.accounts import Account
-from simulator.oms.engine import as_id
 from simulator.oms.orders import Order
 from simulator.oms.rows import array
-from simulator.oms.validation import text
+from simulator.oms.validation import as_id, text
 from simulator.profiles import SEGMENT_NAMES, SEGMENT_NUMBERS
 from simulator.routes.interactive import TABLE
 
@@ -23,7 +22,9 @@ def _shown_id(ctx: Context, app_id: int) -> int | str:
 @TABLE.add("POST", "/orders", limit="place")
 def place(ctx: Context) -> Reply:
     engine = ctx.engine
-    app_id, tag, client = engine.place(ctx.who.credential, ctx.body, ctx.notes["record"], ctx.drop)
+    app_id, tag, client = desk.place(
+        engine, ctx.who.credential, ctx.body, ctx.notes["record"], ctx.drop
+    )
     result: dict[str, Any] = {"AppOrderID": _shown_id(ctx, app_id)}
     if not engine.quirks.place_omits_identifier:
         result["OrderUniqueIdentifier"] = tag
@@ -34,7 +35,7 @@ def place(ctx: Context) -> Reply:
 
 @TABLE.add("PUT", "/orders", limit="modify")
 def modify(ctx: Context) -> Reply:
-    order = ctx.engine.modify(ctx.who.credential, ctx.body)
+    order = desk.modify(ctx.engine, ctx.who.credential, ctx.body)
     result = {
         "AppOrderID": _shown_id(ctx, order.app_id),
         "OrderUniqueIdentifier": order.tag,
@@ -47,7 +48,7 @@ def modify(ctx: Context) -> Reply:
 def cancel(ctx: Context) -> Reply:
     if "appOrderID" not in ctx.query:
         raise invalid("appOrderID", "is required", location="query")
-    order = ctx.engine.cancel(ctx.who.credential, ctx.query["appOrderID"].strip(), ctx.client)
+    order = desk.cancel(ctx.engine, ctx.who.credential, ctx.query["appOrderID"].strip(), ctx.client)
     result = {
         "AppOrderID": _shown_id(ctx, order.app_id),
         "ClientID": ctx.client or order.client,
@@ -66,7 +67,7 @@ def cancel_all(ctx: Context) -> Reply:
     if token < 0:
         raise invalid("exchangeInstrumentID", "must be a number", kind="number.base")
     account = ctx.engine.clients.for_order(ctx.who.credential, text(ctx.body, "clientID"))
-    count = ctx.engine.cancel_all([account] if account else [], segment, token)
+    count = desk.cancel_all(ctx.engine, [account] if account else [], segment, token)
     return success("s-cancelall-0001", "Cancel All Order Request sent", {"count": count})
 
 

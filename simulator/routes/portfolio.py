@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from simulator.envelope import Reply, XtsError, error, invalid, success, success_raw
 from simulator.exchange import Context
-from simulator.oms import portfolio
+from simulator.oms import desk, portfolio
 from simulator.oms.accounts import Account, Position
 from simulator.oms.engine import Engine
-from simulator.oms.orders import BUY, MARKET, SELL
+from simulator.oms.orders import BUY, MARKET, SELL, Terms
 from simulator.oms.risk import products_of
 from simulator.oms.rows import array
-from simulator.oms.validation import Terms, choice, instrument_of, text, whole
+from simulator.oms.validation import choice, instrument_of, text, whole
 from simulator.profiles import SEGMENT_NUMBERS
 from simulator.routes.interactive import TABLE
 
@@ -131,7 +131,7 @@ def square_off(ctx: Context) -> Reply:
     if position is None or position.net == 0:
         raise XtsError("e-portfolio-0005", "Data Not Available")
     if body.get("cancelOrders") in (True, "true"):
-        engine.cancel_all([account], segment, instrument.token)
+        desk.cancel_all(engine, [account], segment, instrument.token)
     quantity = abs(position.net)
     if measure == "Percentage":
         if not 1 <= value <= 100:
