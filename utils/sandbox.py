@@ -99,7 +99,8 @@ def launch(settings: Settings) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [
                 *(sys.executable, "-m", "simulator", "--host", "127.0.0.1", "--port", str(port)),
-                *("--master", settings.simulator_master, "--parent-pid", str(os.getpid())),
+                *("--master", settings.simulator_master, "--limits", settings.broker_limits),
+                *("--parent-pid", str(os.getpid())),
             ],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
