@@ -5,8 +5,6 @@ This file has to be understood by every Python 3, so that an old one gets a sent
 traceback; all that is newer is imported afterwards.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 

@@ -51,7 +51,7 @@ def setup(arguments: argparse.Namespace) -> int:
 
 def test(arguments: argparse.Namespace) -> int:
     """Run all checks and tests; arguments go to pytest, which then runs alone."""
-    return check(ROOT, _prepare(DEV).python, tests=True, pytest_arguments=arguments.pytest)
+    return check(ROOT, _prepare(DEV).python, tests=True, pytest_arguments=arguments.rest)
 
 
 def lint(arguments: argparse.Namespace) -> int:
@@ -60,10 +60,10 @@ def lint(arguments: argparse.Namespace) -> int:
 
 
 def bench(arguments: argparse.Namespace) -> int:
-    """Measure against a bare route; prints the figures of the documents."""
+    """Measure against a bare route; arguments go to the benchmarks."""
     python = _prepare(DEV).python
     return subprocess.run(
-        [str(python), "-m", "benchmarks", *arguments.options], cwd=ROOT, check=False
+        [str(python), "-m", "benchmarks", *arguments.rest], cwd=ROOT, check=False
     ).returncode
 
 
@@ -149,9 +149,9 @@ def _parser() -> argparse.ArgumentParser:
 
     add(run)
     add(setup).add_argument("--dev", action="store_true", help="what tests and checks need, too")
-    add(test).add_argument("pytest", nargs=argparse.REMAINDER, help="arguments for pytest")
+    add(test)
     add(lint)
-    add(bench).add_argument("options", nargs=argparse.REMAINDER, help="options of the benchmarks")
+    add(bench)
     add(stop).add_argument("--all", action="store_true", help="every gateway of this folder")
     deletion = add(reset)
     deletion.add_argument("--yes", action="store_true", help="do not ask")
@@ -162,7 +162,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; what a person has to mend is said in one sentence."""
-    parsed = _parser().parse_args(arguments)
+    parser = _parser()
+    parsed, rest = parser.parse_known_args(arguments)
+    parsed.rest = rest
+    if rest and parsed.function not in (test, bench):
+        parser.error(f"unknown arguments: {' '.join(rest)}")
     command: Callable[[argparse.Namespace], int] = parsed.function
     try:
         return command(parsed)

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from database.engine import Database
-
 from scripts.devtools import instances
 from scripts.devtools.say import Failed, say, step
 from utils import sandbox
