@@ -1,0 +1,374 @@
+"""Sessions at brokers: one owner logs in, everybody shares the tokens.
+
+A venue keeps one session per key, so a login is made by one thread of one process at a time, under
+a lock that is named after the key. Tokens are sealed in the database; another process finds the
+new ones there. A dead token is met by reading the database again, and if nobody was faster, by
+one login. When a login is allowed at all is decided by `services.session_policy`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TypeVar
+
+from broker.base import AccountConfig, Broker, Clock, Deadline, Runtime
+from broker.errors import BrokerError, SessionExpired
+from broker.models import Session
+from database.crypto import Vault
+from database.engine import Database
+from database.errors import StorageError
+from services.accounts import Account, AccountService
+from services.alarms import AlarmService
+from services.errors import ServiceError
+from services.flags import FlagService
+from services.locks import LockBusy, NamedLocks
+from services.session_policy import (
+    CAP_REACHED,
+    CREDENTIALS_REFUSED,
+    DISPLACED,
+    LoginPolicy,
+    LoginState,
+)
+from services.session_status import SessionStatus, status_of
+from services.session_store import SessionStore, Stored
+from utils.metrics import counter, gauge
+from utils.redaction import register_secret
+
+__all__ = ["SessionService", "SessionStatus"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_VERSION = "version.sessions"
+_LOGINS = counter(
+    "openalgo_broker_logins_total", "Logins at brokers, by outcome.", ("account", "outcome")
+)
+_EXPIRES = gauge(
+    "openalgo_session_expires_timestamp_seconds",
+    "When an account's session ends (Unix time); 0 while there is none.",
+    ("account",),
+    across_workers="mostrecent",
+)
+
+
+class _Held:
+    """An account's adapter in this process, and which session it has attached."""
+
+    __slots__ = ("broker", "config", "lock", "mark", "seen", "stamp", "version")
+
+    def __init__(self, broker: Broker, config: AccountConfig, mark: str, stamp: str) -> None:
+        self.broker = broker
+        self.config = config
+        self.mark = mark
+        self.stamp = stamp
+        self.seen = ""
+        self.version = -1
+        self.lock = threading.Lock()
+
+
+class SessionService:
+    """The adapters of this process, each with the session that all processes share.
+
+    `timeout` bounds, in seconds, what waits where the caller sets no deadline.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        accounts: AccountService,
+        flags: FlagService,
+        locks: NamedLocks,
+        alarms: AlarmService,
+        vault: Vault,
+        runtime: Runtime,
+        *,
+        policy: LoginPolicy | None = None,
+        timeout: float = 20.0,
+    ) -> None:
+        self._accounts = accounts
+        self._flags = flags
+        self._locks = locks
+        self._alarms = alarms
+        self._runtime = runtime
+        self._clock: Clock = runtime.clock
+        self._policy = policy or LoginPolicy()
+        self._timeout = timeout
+        self._store = SessionStore(database, vault, runtime.clock)
+        self._building = threading.Lock()
+        self._held: dict[int, _Held] = {}
+        self._retired: list[Broker] = []
+
+    # Using -------------------------------------------------------------------------------------
+
+    def connection(self, account: Account, deadline: Deadline | None = None) -> Broker:
+        """The account's adapter with a session attached; logs in when it has none and may.
+
+        `SessionExpired` or `LoginFailed` when there is no session and none can be had now.
+        """
+        held = self._hold(account)
+        stamp = self._flags.get(_VERSION)
+        session = held.broker.session
+        if session is not None and held.seen == stamp and not self._is_over(session):
+            return held.broker
+        due = deadline or Deadline(self._clock, self._timeout)
+        self._look(account, held, stamp, due)
+        session = held.broker.session
+        if session is None or self._is_over(session):
+            self.renew(account, session, due)
+        return held.broker
+
+    def read(
+        self,
+        account: Account,
+        fn: Callable[[Broker, Deadline], T],
+        deadline: Deadline | None = None,
+    ) -> T:
+        """Call `fn` with the adapter; when the token turns out dead, renew it and call once more.
+
+        Only for what may be repeated: reads. Orders are sent by `services.orders` alone.
+        """
+        due = deadline or Deadline(self._clock, self._timeout)
+        broker = self.connection(account, due)
+        seen = broker.session
+        try:
+            return fn(broker, due)
+        except SessionExpired:
+            self.renew(account, seen, due)
+        return fn(self.connection(account, due), due)
+
+    def renew(
+        self, account: Account, seen_session: Session | None, deadline: Deadline | None = None
+    ) -> None:
+        """Have another session attached than the one that was found dead (None: there was none).
+
+        Over all threads and processes that found the same session dead, one logs in.
+        `SessionExpired` (perhaps with `retry_after`) or `LoginFailed` when no login is allowed.
+        """
+        held = self._hold(account)
+        due = deadline or Deadline(self._clock, self._timeout)
+        with self._alone(account, held, due):
+            current = held.broker.session
+            if current is not None and current is not seen_session and not self._is_over(current):
+                return
+            stored = self._store.load(account.id)
+            session, state = stored.session, stored.state
+            if session is not None and not self._is_over(session):
+                if stored.version != held.version:  # another process was faster
+                    self._attach(held, stored)
+                    return
+                state = self._policy.died(
+                    state, session.opened_at, self._clock.now(), self._runtime.rand
+                )
+            elif session is not None:  # it lived as long as it should
+                state = replace(state, short_lives=0)
+            self._log_in_again(account, held, state)
+
+    # Connecting and disconnecting --------------------------------------------------------------
+
+    def login(self, account: Account, *, force: bool = False) -> SessionStatus:
+        """A person connects the account: what kept it out is forgotten.
+
+        A live session is kept unless `force`. Raises what the broker said.
+        """
+        self._accounts.require_broker(account.broker)
+        held = self._hold(account)
+        with self._alone(account, held, Deadline(self._clock, self._timeout)):
+            stored = self._store.load(account.id)
+            live = stored.session is not None and not self._is_over(stored.session)
+            if live and not force:
+                self._attach(held, stored)
+            else:
+                state = self._policy.forgiven(stored.state)
+                self._log_in(account, held, state, automatic=False)
+        return self.status(account)
+
+    def logout(self, account: Account) -> None:
+        """A person disconnects the account: it stays out until a person connects it again."""
+        held = self._hold(account)
+        with self._alone(account, held, Deadline(self._clock, self._timeout)):
+            stored = self._store.load(account.id)
+            state = replace(self._policy.forgiven(stored.state), wanted=False)
+            held.version = self._store.save(account.id, None, state)
+            held.broker.attach(None)
+            self._changed(account, None)
+            if stored.session is not None:
+                try:
+                    held.broker.logout(stored.session)
+                except BrokerError as error:
+                    log.warning(
+                        "%s is disconnected, but its broker did not confirm the logout: %s",
+                        account.label, error.message,
+                    )
+        self._close_alarms(account)
+        log.info("account %s was disconnected", account.label)
+
+    def status(self, account: Account) -> SessionStatus:
+        """How the account stands, as all processes see it. Asks the broker nothing."""
+        return status_of(self._store.load(account.id), self._policy, self._clock.now())
+
+    def self_check(self, account: Account) -> list[str]:
+        """Read what the login should be able to read; what is wrong, in sentences."""
+        deadline = Deadline(self._clock, max(self._timeout, 30.0))
+        return self.read(account, lambda broker, by: broker.self_check(deadline=by), deadline)
+
+    def connect_all(self) -> dict[str, str]:
+        """At start: connect every account that wants to be. Errors by label; never raises."""
+        return self._connect(self._accounts.all())
+
+    def keep_alive(self) -> dict[str, str]:
+        """On a schedule: renew what has expired, within the hours in which brokers are up."""
+        now = self._clock.now()
+        due = []
+        for account in self._accounts.all():
+            stored = self._store.load(account.id)
+            expires = stored.session.expires_at if stored.session is not None else None
+            next_login = self._policy.next_login(stored.state, expires, now)
+            if next_login is not None and next_login <= now:
+                due.append(account)
+        return self._connect(due)
+
+    def close(self) -> None:
+        """Give back the connections of this process; the sessions live on."""
+        with self._building:
+            brokers = [held.broker for held in self._held.values()] + self._retired
+            self._held, self._retired = {}, []
+        for broker in brokers:
+            broker.close()
+
+    # Inside ------------------------------------------------------------------------------------
+
+    def _hold(self, account: Account) -> _Held:
+        stamp = self._accounts.stamp()
+        held = self._held.get(account.id)
+        if held is not None and held.stamp == stamp:
+            return held
+        with self._building:
+            held = self._held.get(account.id)
+            if held is not None and held.stamp == stamp:
+                return held
+            config = self._accounts.config(account)
+            if held is not None and held.config == config:
+                held.stamp = stamp
+                return held
+            if held is not None:  # calls under way may still use it
+                self._retired.append(held.broker)
+            build: Callable[..., Broker] = self._accounts.broker_class(account.broker)
+            broker = build(config, self._runtime)
+            held = _Held(broker, config, self._accounts.mark(config), stamp)
+            self._held[account.id] = held
+            return held
+
+    @contextmanager
+    def _alone(self, account: Account, held: _Held, deadline: Deadline) -> Iterator[None]:
+        """Nobody else, in any process, changes the session of this key meanwhile."""
+        busy = f"Account '{account.label}' is being logged in. Try again in a moment."
+        if not held.lock.acquire(timeout=deadline.remaining()):
+            raise SessionExpired(busy, retry_after=1.0)
+        try:
+            with self._locks.lock(f"login:{held.mark}", deadline.remaining()):
+                yield
+        except LockBusy:
+            raise SessionExpired(busy, retry_after=1.0) from None
+        finally:
+            held.lock.release()
+
+    def _look(self, account: Account, held: _Held, stamp: str, deadline: Deadline) -> None:
+        """Attach what the database holds, if it is another session than the attached one."""
+        if not held.lock.acquire(timeout=deadline.remaining()):
+            raise SessionExpired(
+                f"Account '{account.label}' is being logged in. Try again in a moment.",
+                retry_after=1.0,
+            )
+        try:
+            stored = self._store.load(account.id)
+            if stored.version != held.version:
+                self._attach(held, stored)
+            held.seen = stamp
+        except StorageError:
+            if held.broker.session is None:
+                raise
+            log.warning("sessions cannot be read: %s goes on with the one it has", account.label)
+        finally:
+            held.lock.release()
+
+    def _attach(self, held: _Held, stored: Stored) -> None:
+        if stored.session is not None:
+            register_secret(*(token.reveal() for token in stored.session.tokens.values()))
+        held.broker.attach(stored.session)
+        held.version = stored.version
+
+    def _log_in_again(self, account: Account, held: _Held, state: LoginState) -> None:
+        """An automatic login, if the rules allow one."""
+        if state.mark and state.mark != held.mark:
+            state = replace(self._policy.forgiven(state), wanted=state.wanted)
+        now = self._clock.now()
+        held.broker.attach(None)
+        try:
+            self._policy.check(state, account.label, now)
+            if state.attempts_on(now) == 0:  # connected today: the way out stays open
+                self._accounts.require_broker(account.broker)
+        except (BrokerError, ServiceError) as error:
+            held.version = self._store.save(account.id, None, state)
+            self._changed(account, None)
+            if self._policy.is_capped(state, now):
+                self._alarms.open(CAP_REACHED, account.label, str(error))
+            elif state.blocked:
+                self._alarms.open(state.rule, account.label, str(error))
+            raise
+        self._log_in(account, held, state, automatic=True)
+
+    def _log_in(
+        self, account: Account, held: _Held, state: LoginState, *, automatic: bool
+    ) -> None:
+        """Log in once. The attempt is stored before it is made, so that a crash counts too."""
+        state = self._policy.attempted(state, self._clock.now(), held.mark)
+        held.broker.attach(None)
+        held.version = self._store.save(account.id, None, state)
+        try:
+            session = held.broker.login()
+        except BrokerError as error:
+            now = self._clock.now()
+            state = self._policy.failed(state, error, now, self._runtime.rand)
+            held.version = self._store.save(account.id, None, state)
+            self._store.note(account.id, error, automatic=automatic)
+            self._changed(account, None)
+            _LOGINS.inc(account=account.label, outcome=error.kind)
+            log.warning("login of %s failed: %s", account.label, error.message)
+            if state.blocked:
+                self._alarms.open(state.rule, account.label, state.blocked)
+            raise
+        register_secret(*(token.reveal() for token in session.tokens.values()))
+        version = self._store.save(account.id, session, self._policy.succeeded(state))
+        self._attach(held, Stored(version, session, state))
+        self._store.note(account.id, None, automatic=automatic)
+        self._changed(account, session)
+        _LOGINS.inc(account=account.label, outcome="ok")
+        log.info("account %s is connected until %s", account.label, session.expires_at.isoformat())
+        self._close_alarms(account)
+
+    def _connect(self, accounts: list[Account]) -> dict[str, str]:
+        errors: dict[str, str] = {}
+        for account in accounts:
+            try:
+                self.connection(account)
+            except (BrokerError, ServiceError, StorageError) as error:
+                errors[account.label] = str(error)
+                log.warning("account %s is not connected: %s", account.label, error)
+        return errors
+
+    def _is_over(self, session: Session) -> bool:
+        return self._clock.now() >= session.expires_at
+
+    def _changed(self, account: Account, session: Session | None) -> None:
+        """Tell every process that a session has changed."""
+        _EXPIRES.set(session.expires_at.timestamp() if session else 0, account=account.label)
+        self._flags.bump(_VERSION, account.label)
+
+    def _close_alarms(self, account: Account) -> None:
+        for rule in (CREDENTIALS_REFUSED, DISPLACED, CAP_REACHED):
+            self._alarms.close(rule, account.label)
