@@ -12,12 +12,9 @@ looks to the client exactly like an order that was accepted and then lost.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
-
-from prometheus_client import multiprocess
 
 from utils.config import ROOT, ConfigurationError, load_settings
 
@@ -26,9 +23,10 @@ try:
 except ConfigurationError as error:
     sys.exit(str(error))
 
-_metrics_dir = ROOT / "run" / str(_settings.port) / "metrics"
 if _settings.web_concurrency > 1:
-    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(_metrics_dir))
+    os.environ.setdefault(
+        "PROMETHEUS_MULTIPROC_DIR", str(ROOT / "run" / str(_settings.port) / "metrics")
+    )
 
 wsgi_app = "app:create_app()"
 chdir = str(ROOT)
@@ -56,9 +54,10 @@ loglevel = _settings.log_level.lower()
 def on_starting(server: Any) -> None:
     """Empty the folder of the workers' metrics: those of an earlier run would be added up."""
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    if folder and Path(folder) == _metrics_dir:
-        shutil.rmtree(folder, ignore_errors=True)
-        _metrics_dir.mkdir(parents=True)
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for left_over in Path(folder).glob("*.db"):
+            left_over.unlink()
 
 
 def post_worker_init(worker: Any) -> None:
@@ -78,4 +77,6 @@ def worker_exit(server: Any, worker: Any) -> None:
 def child_exit(server: Any, worker: Any) -> None:
     """Forget the gauges of a worker that is gone."""
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        from prometheus_client import multiprocess  # decides at its import where figures are kept
+
         multiprocess.mark_process_dead(worker.pid)
