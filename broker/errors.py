@@ -98,12 +98,26 @@ class RateLimited(BrokerError):
 
 
 class SessionExpired(BrokerError):
-    """The venue does not accept the token, by a documented code, or there is no session."""
+    """The venue does not accept the token, by a documented code, or there is no session.
+
+    `partial`: only a part of the session that trading can do without is dead (market data).
+    """
 
     fate = Fate.REFUSED
     remedy = Remedy.LOGIN
     http_status = 503
     kind = "session_expired"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "",
+        retry_after: float | None = None,
+        partial: bool = False,
+    ) -> None:
+        super().__init__(message, code=code, retry_after=retry_after)
+        self.partial = partial
 
 
 class LoginFailed(BrokerError):

@@ -79,6 +79,7 @@ class LoginPolicy:
     backoff_max: float = 300.0
     short_life: float = 60.0
     short_lives_allowed: int = 3
+    partial_pause: float = 300.0
     opens: time = time(8, 0)
     closes: time = time(23, 55)
 
@@ -106,6 +107,21 @@ class LoginPolicy:
                 f"Account '{label}' has no session. {why} "
                 f"The next login is tried in {wait:.0f} seconds.",
                 retry_after=wait,
+            )
+
+    def check_partial(self, state: LoginState, label: str, now: datetime) -> None:
+        """Return when a session of which only market data died may be replaced now.
+
+        The rest of it works, and orders matter more: one login in `partial_pause` seconds, and
+        half of the day's logins stay in reserve. `LoginFailed` otherwise.
+        """
+        last = state.last_attempt_at
+        wait = self.partial_pause - (now - last).total_seconds() if last is not None else 0.0
+        if wait > 0 or state.blocked or state.attempts_on(now) >= self.daily_cap // 2:
+            raise LoginFailed(
+                f"Market data of '{label}' is not available: its session died. Trading works. "
+                "Somebody may connect the account again.",
+                retry_after=wait if wait > 0 else None,
             )
 
     def is_capped(self, state: LoginState, now: datetime) -> bool:

@@ -137,16 +137,22 @@ class SessionService:
         seen = broker.session
         try:
             return fn(broker, due)
-        except SessionExpired:
-            self.renew(account, seen, due)
+        except SessionExpired as error:
+            self.renew(account, seen, due, partial=error.partial)
         return fn(self.connection(account, due), due)
 
     def renew(
-        self, account: Account, seen_session: Session | None, deadline: Deadline | None = None
+        self,
+        account: Account,
+        seen_session: Session | None,
+        deadline: Deadline | None = None,
+        *,
+        partial: bool = False,
     ) -> None:
         """Have another session attached than the one that was found dead (None: there was none).
 
-        Over all threads and processes that found the same session dead, one logs in.
+        Over all threads and processes that found the same session dead, one logs in. `partial`:
+        only its market data died; the session is kept until a better one is there.
         `SessionExpired` (perhaps with `retry_after`) or `LoginFailed` when no login is allowed.
         """
         held = self._hold(account)
@@ -160,6 +166,10 @@ class SessionService:
             if session is not None and not self._is_over(session):
                 if stored.version != held.version:  # another process was faster
                     self._attach(held, stored)
+                    return
+                if partial:
+                    self._policy.check_partial(state, account.label, self._clock.now())
+                    self._log_in(account, held, state, automatic=True, keep=session)
                     return
                 state = self._policy.died(
                     state, session.opened_at, self._clock.now(), self._runtime.rand
@@ -193,8 +203,7 @@ class SessionService:
         with self._alone(account, held, Deadline(self._clock, self._timeout)):
             stored = self._store.load(account.id)
             state = replace(self._policy.forgiven(stored.state), wanted=False)
-            held.version = self._store.save(account.id, None, state)
-            held.broker.attach(None)
+            self._put(held, account, None, state)
             self._changed(account, None)
             if stored.session is not None:
                 try:
@@ -302,18 +311,26 @@ class SessionService:
         held.broker.attach(stored.session)
         held.version = stored.version
 
+    def _put(
+        self, held: _Held, account: Account, session: Session | None, state: LoginState
+    ) -> None:
+        """Store the session (None: there is none) with the record of logins, and use it here."""
+        version = self._store.save(account.id, session, state)
+        if session is None or session is not held.broker.session:
+            held.broker.attach(session)
+        held.version = version
+
     def _log_in_again(self, account: Account, held: _Held, state: LoginState) -> None:
         """An automatic login, if the rules allow one."""
         if state.mark and state.mark != held.mark:
             state = replace(self._policy.forgiven(state), wanted=state.wanted)
         now = self._clock.now()
-        held.broker.attach(None)
         try:
             self._policy.check(state, account.label, now)
             if state.attempts_on(now) == 0:  # connected today: the way out stays open
                 self._accounts.require_broker(account.broker)
         except (BrokerError, ServiceError) as error:
-            held.version = self._store.save(account.id, None, state)
+            self._put(held, account, None, state)
             self._changed(account, None)
             if self._policy.is_capped(state, now):
                 self._alarms.open(CAP_REACHED, account.label, str(error))
@@ -323,28 +340,34 @@ class SessionService:
         self._log_in(account, held, state, automatic=True)
 
     def _log_in(
-        self, account: Account, held: _Held, state: LoginState, *, automatic: bool
+        self,
+        account: Account,
+        held: _Held,
+        state: LoginState,
+        *,
+        automatic: bool,
+        keep: Session | None = None,
     ) -> None:
-        """Log in once. The attempt is stored before it is made, so that a crash counts too."""
+        """Log in once. The attempt is stored before it is made, so that a crash counts too.
+
+        `keep` is the session that stays in use if the login fails.
+        """
         state = self._policy.attempted(state, self._clock.now(), held.mark)
-        held.broker.attach(None)
-        held.version = self._store.save(account.id, None, state)
+        self._put(held, account, keep, state)
         try:
             session = held.broker.login()
         except BrokerError as error:
-            now = self._clock.now()
-            state = self._policy.failed(state, error, now, self._runtime.rand)
-            held.version = self._store.save(account.id, None, state)
+            state = self._policy.failed(state, error, self._clock.now(), self._runtime.rand)
+            self._put(held, account, keep, state)
             self._store.note(account.id, error, automatic=automatic)
-            self._changed(account, None)
+            self._changed(account, keep)
             _LOGINS.inc(account=account.label, outcome=error.kind)
             log.warning("login of %s failed: %s", account.label, error.message)
             if state.blocked:
                 self._alarms.open(state.rule, account.label, state.blocked)
             raise
         register_secret(*(token.reveal() for token in session.tokens.values()))
-        version = self._store.save(account.id, session, self._policy.succeeded(state))
-        self._attach(held, Stored(version, session, state))
+        self._put(held, account, session, self._policy.succeeded(state))
         self._store.note(account.id, None, automatic=automatic)
         self._changed(account, session)
         _LOGINS.inc(account=account.label, outcome="ok")

@@ -29,7 +29,7 @@ from broker.xts.profile import (
 )
 
 # The names under which Session.details keeps what a login said.
-USER_ID = "userID"
+USER_ID = "user_id"
 CLIENT_CODES = "clientCodes"
 IS_INVESTOR = "isInvestorClient"
 MARKET_USER_ID = "marketUserID"

@@ -166,7 +166,9 @@ def _parse(raw: bytes) -> Mapping[str, object] | None:
 
 def _not_json(reply: Reply, endpoint: Endpoint) -> BrokerError:
     if reply.status == 401:
-        return SessionExpired("The broker does not accept the session (HTTP 401).")
+        return SessionExpired(
+            "The broker does not accept the session (HTTP 401).", partial=endpoint.api is Api.MARKET
+        )
     if reply.status == 429:
         return _too_many("The broker answered HTTP 429", "", reply.headers, endpoint, sure=False)
     form = "nothing" if not reply.body.strip() else "something that is no JSON"
@@ -194,7 +196,11 @@ def _refusal(
         return _too_many(words, code, headers, endpoint, sure=False)
     if _session_is_dead(code, description, status, endpoint):
         words = words or "no reason given"
-        return SessionExpired(f"The broker does not accept the session: {words}", code=code)
+        return SessionExpired(
+            f"The broker does not accept the session: {words}",
+            code=code,
+            partial=endpoint.api is Api.MARKET,
+        )
     if code in endpoint.missing or (
         endpoint.names_order and _UNKNOWN_ORDER_WORDS.search(description)
     ):

@@ -152,3 +152,17 @@ def test_after_the_cap_the_next_login_is_tomorrow() -> None:
     state = LoginState(day=NOON.date(), attempts=POLICY.daily_cap)
     due = POLICY.next_login(state, None, NOON - timedelta(days=0))
     assert due == datetime.fromisoformat("2026-11-23T08:00+05:30")
+
+
+def test_dead_market_data_alone_costs_few_logins() -> None:
+    fresh = LoginState()
+    POLICY.check_partial(fresh, "prop", NOON)
+    state = POLICY.succeeded(POLICY.attempted(fresh, NOON, "m"))
+    with pytest.raises(LoginFailed, match="Trading works") as caught:
+        POLICY.check_partial(state, "prop", NOON + timedelta(seconds=100))
+    assert caught.value.retry_after == 200
+    POLICY.check_partial(state, "prop", NOON + timedelta(seconds=300))
+    used = LoginState(day=NOON.date(), attempts=10)
+    with pytest.raises(LoginFailed):
+        POLICY.check_partial(used, "prop", NOON)
+    POLICY.check(used, "prop", NOON)

@@ -157,7 +157,7 @@ def test_a_wrong_secret_is_tried_once_for_all_processes(
 ) -> None:
     venue.secret = "another"
     for process in (stack, other_process, stack):
-        with pytest.raises(LoginFailed, match="^Authentication failed: Invalid credentials"):
+        with pytest.raises(LoginFailed, match=r"^Authentication failed: Invalid credentials"):
             process.sessions.connection(process.account)
     clock.advance(3600)
     with pytest.raises(LoginFailed):
@@ -460,6 +460,34 @@ def test_a_restart_uses_the_stored_session(
     restarted = Stack(main_database, tmp_path, clock)
     assert restarted.sessions.read(restarted.account, funds).available == Decimal(1)
     assert len(venue.logins) == 1
+
+
+def test_dead_market_data_never_costs_the_session_that_trades(
+    stack: Stack, venue: Venue, clock: ManualClock
+) -> None:
+    """Somebody fights for the market-data key alone: orders go on with the session they have."""
+    account = stack.account
+    stack.sessions.connection(account)
+    clock.advance(600)
+
+    def quotes(broker: Broker, deadline: Deadline) -> None:
+        raise SessionExpired("Invalid Token", partial=True)
+
+    venue.failures = [ConnectFailed("No route.")]
+    with pytest.raises(ConnectFailed):
+        stack.sessions.read(account, quotes)
+    assert stack.sessions.read(account, funds).available == Decimal(2)
+    clock.advance(600)
+    with pytest.raises(SessionExpired):
+        stack.sessions.read(account, quotes)
+    assert len(venue.logins) == 3
+    for _ in range(20):
+        with pytest.raises(LoginFailed, match="Trading works"):
+            stack.sessions.read(account, quotes)
+    assert stack.sessions.read(account, funds).available == Decimal(3)
+    assert len(venue.logins) == 3
+    assert stack.sessions.status(account).connected
+    assert rules(stack) == []
 
 
 def test_the_self_check_passes_on_what_is_wrong(stack: Stack) -> None:
