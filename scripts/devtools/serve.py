@@ -117,11 +117,7 @@ class Server:
         host = self._reachable_host()
         address = f"[{host}]" if ":" in host else host
         flask = _relative(Path(sys.executable).with_name("flask"))
-        mode = (
-            "SANDBOX: orders go to the simulator on this machine, never to an exchange"
-            if self.settings.sandbox
-            else "LIVE: orders go to the broker, with real money"
-        )
+        mode = _mode(self.settings)
         say(
             f"\n  OpenAlgo brokers serves http://{address}:{self.settings.port}\n"
             f"  {mode}\n\n"
@@ -157,7 +153,7 @@ class Server:
             status = gateway.poll()
             if status is not None:
                 say(f"The gateway ended by itself (status {status}).")
-                return status or 1
+                return 1
             if simulator is not None and simulator.poll() is not None:
                 say("The simulator ended by itself: stopping, since no order could be placed.")
                 return 1
@@ -183,6 +179,17 @@ def _end_with_parent() -> None:
     """Called in a new child: have the kernel send it SIGTERM when this process is gone (Linux)."""
     if _LIBC is not None:
         _LIBC.prctl(_SET_DEATH_SIGNAL, signal.SIGTERM)
+
+
+def _mode(settings: Settings) -> str:
+    if settings.sandbox:
+        return "SANDBOX: orders go to the simulator on this machine, never to an exchange"
+    connected = [
+        section for section in settings.broker_sections().values() if section.credentials()
+    ]
+    if all(section.on_loopback for section in connected):
+        return "TEST: orders go to the address on this machine that <BROKER>_BASE_URL names"
+    return "LIVE: orders go to the broker, with real money"
 
 
 def _relative(path: Path) -> Path:
