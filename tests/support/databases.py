@@ -44,7 +44,8 @@ def postgres_database(*, upgraded: bool = True) -> Iterator[Database]:
     name = f"test_{uuid.uuid4().hex}"
     server = sa.make_url(SERVER)
     admin = sa.create_engine(
-        server.set(database="postgres"), isolation_level="AUTOCOMMIT",
+        server.set(database="postgres"),
+        isolation_level="AUTOCOMMIT",
         connect_args={"connect_timeout": 2},
     )
     try:
@@ -90,7 +91,9 @@ def add_user(database: Database, name: str = "asha") -> int:
 def add_account(database: Database, label: str = "prop-b", owner_id: int | None = None) -> int:
     """An account; its id."""
     new = accounts.NewAccount(
-        label=label, broker="jainam_prop", owner_id=owner_id,
+        label=label,
+        broker="jainam_prop",
+        owner_id=owner_id,
         credentials={"market_api_key": Secret("canary-market-key")},
     )
     with database.write() as conn:
