@@ -171,15 +171,22 @@ class AccountService:
         if changed:
             self._changed("environment")
 
-    def add(self, principal: Principal, new: NewAccount) -> Account:
-        """Add an account of the principal's; `shared` ones and a `base_url` need an admin."""
+    def add(
+        self, principal: Principal, new: NewAccount, *, owner: Principal | None = None
+    ) -> Account:
+        """Add an account of the principal's, or of `owner`.
+
+        Only an administrator may add one for somebody else, share it, or set its address.
+        """
+        owner = owner or principal
         label = new.label.strip()
         if not is_label(label):
             raise InvalidRequest(
                 "A label has 1 to 40 lower-case letters, digits, dashes and underscores.",
                 field="label",
             )
-        if (new.shared or new.base_url) and not principal.is_admin:
+        for_others = new.shared or owner.user_id != principal.user_id
+        if (for_others or new.base_url) and not principal.is_admin:
             raise Forbidden("Only an administrator may share an account or set its address.")
         info = self.broker_info(new.broker)
         row = rows.NewAccount(
@@ -194,7 +201,7 @@ class AccountService:
             client_id=short("client_id", new.client_id),
             base_url=checked_url(new.base_url),
             options={short("options", k): short("options", v) for k, v in new.options.items()},
-            owner_id=None if new.shared else principal.user_id,
+            owner_id=None if new.shared else owner.user_id,
             source=rows.USER,
             host_lookup=new.host_lookup,
         )
@@ -212,10 +219,23 @@ class AccountService:
 
     def remove(self, principal: Principal, label: str) -> None:
         """Forget an account and its secrets; its orders stay in the journal. Log it out before."""
-        account = self._own(principal, label)
+        account = self.demand_removable(principal, label)
         with self._database.write() as conn:
             rows.remove_account(conn, account.id, at=self._clock.now())
         self._changed(principal.name)
+
+    def demand_removable(self, principal: Principal, label: str) -> Account:
+        """The account, if the principal may remove it; else why not."""
+        account = self.find(label)
+        if account is None:
+            raise NotFoundHere(f"There is no account '{label[:40]}'.")
+        if not principal.is_admin and account.owner_id != principal.user_id:
+            raise Forbidden(f"The account '{account.label}' is not yours to change.")
+        if account.from_environment:
+            raise Conflict(
+                f"The account '{account.label}' comes from the environment: change its variables."
+            )
+        return account
 
     # Brokers on and off ------------------------------------------------------------------------
 
@@ -358,18 +378,6 @@ class AccountService:
                     f"These credentials are in use by the account '{account.label}': one key can "
                     "have only one session."
                 )
-
-    def _own(self, principal: Principal, label: str) -> Account:
-        account = self.find(label)
-        if account is None:
-            raise NotFoundHere(f"There is no account '{label[:40]}'.")
-        if not principal.is_admin and account.owner_id != principal.user_id:
-            raise Forbidden(f"The account '{account.label}' is not yours to change.")
-        if account.from_environment:
-            raise Conflict(
-                f"The account '{account.label}' comes from the environment: change its variables."
-            )
-        return account
 
 
 def _describes(wanted: rows.NewAccount, row: rows.AccountRow) -> bool:

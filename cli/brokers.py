@@ -1,0 +1,155 @@
+"""`brokers`: which are there and on; `master-contract`: their symbols."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+import click
+
+from cli.accounts import log_in, log_out
+from cli.support import as_json, command, dump, fail, gateway, operator, show
+from services.accounts import Account
+
+COLUMNS = ("name", "title", "enabled", "connected", "accounts", "why_not")
+_POLL_SECONDS = 600.0
+
+
+@click.group()
+def brokers() -> None:
+    """Brokers."""
+
+
+@brokers.command("list")
+@as_json
+@command
+def list_brokers(as_json: bool) -> None:
+    """List the brokers that were found, and those that can't be used."""
+    registry = gateway().registry
+    rows = [_row(name) for name in registry.names()]
+    if as_json:
+        dump({"brokers": rows, "broken": registry.broken})
+        return
+    show(rows, COLUMNS, "No broker was found.", as_json=False)
+    for name, reason in registry.broken.items():
+        click.echo(f"broken: {name}: {reason}", err=True)
+
+
+@brokers.command("enable")
+@click.argument("name")
+@command
+def enable(name: str) -> None:
+    """Switch a broker on, in all processes."""
+    gateway().accounts.set_broker_enabled(name, True, operator().name)
+    click.echo(f"Broker '{name}' is on.")
+
+
+@brokers.command("disable")
+@click.argument("name")
+@command
+def disable(name: str) -> None:
+    """Switch a broker off: no entries; cancels, exits and reads go on until it is disconnected."""
+    gateway().accounts.set_broker_enabled(name, False, operator().name)
+    click.echo(f"Broker '{name}' is off.")
+
+
+@brokers.command("login")
+@click.argument("name")
+@click.option("--force", is_flag=True, help="Log in anew although the account is connected.")
+@as_json
+@command
+def login(name: str, force: bool, as_json: bool) -> None:
+    """Connect the broker's default account."""
+    log_in(_default_account(name), force=force, as_json=as_json)
+
+
+@brokers.command("logout")
+@click.argument("name")
+@command
+def logout(name: str) -> None:
+    """Disconnect the broker's default account."""
+    log_out(_default_account(name))
+
+
+@click.group("master-contract")
+def master_contract() -> None:
+    """Symbols of the brokers."""
+
+
+@master_contract.command("download")
+@click.argument("name")
+@click.option("--if-stale", is_flag=True, help="Only when today's is not there yet.")
+@click.option("--force", is_flag=True, help="Accept one with far fewer rows than before.")
+@click.option("--timeout", default=_POLL_SECONDS, show_default=True, help="Seconds to wait.")
+@as_json
+@command
+def download(name: str, if_stale: bool, force: bool, timeout: float, as_json: bool) -> None:
+    """Download a broker's master contract and wait until it is in use."""
+    gateway().accounts.broker_class(name)
+    service = gateway().master_contract
+    if if_stale and not service.is_stale(name):
+        if as_json:
+            dump({"state": "fresh", **_facts(service.status(name))})
+        else:
+            click.echo(f"The master contract of '{name}' is today's.")
+        return
+    job = service.start(name, operator().name, force=force)
+    job = service.wait(job.id, timeout)
+    report = _facts(job)
+    if as_json:
+        dump(report)
+    if str(report["state"]) != "done":
+        reason = (report.get("report") or {}).get("error") or f"it is {report['state']}"
+        fail(f"The master contract of '{name}' could not be loaded: {reason}")
+    if not as_json:
+        rows = _facts(service.status(name)).get("rows")
+        click.echo(f"The master contract of '{name}' is loaded: {rows} symbols.")
+
+
+@master_contract.command("status")
+@click.argument("name")
+@as_json
+@command
+def status(name: str, as_json: bool) -> None:
+    """How many symbols a broker has, and since when."""
+    gateway().accounts.broker_class(name)
+    facts = _facts(gateway().master_contract.status(name))
+    if as_json:
+        dump(facts)
+        return
+    for key, value in facts.items():
+        click.echo(f"{key}: {value}")
+
+
+def _row(name: str) -> dict[str, Any]:
+    enabled, why = gateway().accounts.is_broker_enabled(name)
+    mine = [account for account in gateway().accounts.all() if account.broker == name]
+    connected = [a for a in mine if gateway().sessions.status(a).connected]
+    return {
+        "name": name,
+        "title": gateway().registry.info(name).title,
+        "enabled": enabled,
+        "connected": bool(connected),
+        "accounts": ", ".join(account.label for account in mine),
+        "why_not": why,
+    }
+
+
+def _default_account(name: str) -> Account:
+    gateway().accounts.broker_class(name)
+    mine = [account for account in gateway().accounts.all() if account.broker == name]
+    shared = [account for account in mine if account.from_environment]
+    if shared:
+        return shared[0]
+    if len(mine) == 1:
+        return mine[0]
+    if mine:
+        labels = ", ".join(account.label for account in mine)
+        fail(f"'{name}' has several accounts ({labels}): use accounts login LABEL.")
+    fail(f"'{name}' has no account: set its credentials, or accounts add LABEL --broker {name}.")
+
+
+def _facts(found: Any) -> dict[str, Any]:
+    if is_dataclass(found) and not isinstance(found, type):
+        return asdict(found)
+    return dict(found)

@@ -1,0 +1,106 @@
+"""What an operator does now and then: reconcile, kill switch, flags, alarms, configuration."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, is_dataclass
+
+import click
+
+from cli.support import as_json, command, dump, fail, gateway, operator, show
+from services.flags import KILL_SWITCH
+from utils.config import PATHS, display
+
+
+@click.group()
+def orders() -> None:
+    """Orders."""
+
+
+@orders.command("reconcile")
+@as_json
+@command
+def reconcile(as_json: bool) -> None:
+    """Settle now what is unknown, from the brokers' books."""
+    summary = gateway().reconciler.run_once()
+    facts = asdict(summary) if is_dataclass(summary) else summary
+    if as_json:
+        dump(facts)
+    else:
+        click.echo(f"Reconciled. {facts}")
+
+
+@click.command()
+@click.argument("state", type=click.Choice(["on", "off", "status"]))
+@command
+def kill(state: str) -> None:
+    """Stop all entries in every process (on), or allow them again (off). Exits always go on."""
+    if state != "status":
+        gateway().flags.switch(KILL_SWITCH, state == "on", operator().name)
+    is_on = gateway().flags.is_on(KILL_SWITCH)
+    click.echo("The kill switch is on: no entries." if is_on else "The kill switch is off.")
+
+
+@click.group()
+def flags() -> None:
+    """Switches that all processes share."""
+
+
+@flags.command("list")
+@as_json
+@command
+def list_flags(as_json: bool) -> None:
+    """List the flags that were set."""
+    rows = [asdict(flag) for flag in gateway().flags.list()]
+    columns = ("name", "value", "changed_by", "changed_at")
+    show(rows, columns, "No flag was set.", as_json=as_json)
+
+
+@flags.command("set")
+@click.argument("name")
+@click.argument("value")
+@command
+def set_flag(name: str, value: str) -> None:
+    """Set a flag; seen by every process within a second."""
+    if name.startswith("version."):
+        fail("Names that begin with 'version.' belong to the gateway itself.")
+    gateway().flags.set(name, value, operator().name)
+    click.echo(f"{name} = {value}")
+
+
+@click.group()
+def alarms() -> None:
+    """Alarms."""
+
+
+@alarms.command("list")
+@click.option("--all", "everything", is_flag=True, help="Closed ones as well.")
+@as_json
+@command
+def list_alarms(everything: bool, as_json: bool) -> None:
+    """List the open alarms."""
+    found = gateway().alarms.history() if everything else gateway().alarms.list()
+    columns = ("rule", "subject", "message", "opened_at", "closed_at")
+    show([asdict(alarm) for alarm in found], columns, "No alarm is open.", as_json=as_json)
+
+
+@click.group()
+def config() -> None:
+    """The configuration."""
+
+
+@config.command("check")
+@as_json
+@command
+def check(as_json: bool) -> None:
+    """Show every setting and where it comes from; a faulty configuration never gets this far.
+
+    Secrets are only said to be set or not.
+    """
+    settings = gateway().settings
+    rows = [
+        {"variable": name, "value": display(settings, name), "origin": settings.origin(name)}
+        for name in PATHS
+    ]
+    show(rows, ("variable", "value", "origin"), "", as_json=as_json)
+    if not as_json:
+        click.echo(f"The configuration is valid{' (SANDBOX)' if settings.sandbox else ''}.")

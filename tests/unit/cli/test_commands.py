@@ -1,0 +1,304 @@
+"""Every command over real services; only what other tests cover (downloads, books) is played."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from click.testing import Result
+from flask import Flask
+
+import cli
+from cli.support import EXTENSION
+from database.engine import Database
+from tests.support.clocks import ManualClock
+from tests.support.databases import sqlite_database
+from tests.support.stacks import Stack, new_venue
+from tests.support.venue import CREDENTIALS, Plugins, Venue
+
+OTHER = {name: value.replace("CANARY", "CANARY-other") for name, value in CREDENTIALS.items()}
+
+
+@dataclass
+class Downloads:
+    """A master-contract service that is told how its job ends."""
+
+    state: str = "done"
+    stale: bool = True
+    started: list[tuple[str, bool]] = field(default_factory=list)
+
+    def start(self, name: str, who: str, *, force: bool = False) -> Any:
+        self.started.append((name, force))
+        return SimpleNamespace(id=7)
+
+    def wait(self, job_id: int, timeout: float) -> dict[str, Any]:
+        assert job_id == 7
+        return {"state": self.state, "report": {"error": "NSE shrank by 40 %."}}
+
+    def is_stale(self, name: str) -> bool:
+        return self.stale
+
+    def status(self, name: str) -> dict[str, Any]:
+        return {"state": "ready", "rows": 200_000}
+
+
+class Shell:
+    """Runs commands as a user's shell does."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.downloads = Downloads()
+        app = Flask("test")
+        gateway = SimpleNamespace(
+            settings=stack.settings, access=stack.access, accounts=stack.accounts,
+            sessions=stack.sessions, flags=stack.flags, alarms=stack.alarms,
+            registry=Plugins(), master_contract=self.downloads,
+            reconciler=SimpleNamespace(run_once=lambda: {"settled": 2, "unknown": 1}),
+        )
+        app.extensions[EXTENSION] = SimpleNamespace(gateway=gateway)
+        cli.register(app)
+        self.runner = app.test_cli_runner()
+
+    def __call__(self, *words: str, stdin: str | None = None) -> Result:
+        return self.runner.invoke(args=list(words), input=stdin)
+
+    def ok(self, *words: str, stdin: str | None = None) -> str:
+        result = self(*words, stdin=stdin)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    def fails(self, *words: str, stdin: str | None = None) -> str:
+        result = self(*words, stdin=stdin)
+        assert result.exit_code == 1, result.output
+        assert isinstance(result.exception, SystemExit)
+        return result.stderr
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with sqlite_database(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def venue() -> Venue:
+    return new_venue()
+
+
+@pytest.fixture
+def shell(database: Database, tmp_path: Path, venue: Venue) -> Shell:
+    return Shell(Stack(database, tmp_path, ManualClock()))
+
+
+def test_from_nothing_to_a_key_with_commands_alone(shell: Shell) -> None:
+    """Field defect 39."""
+    assert "no user yet" in shell.ok("users", "list")
+    shell.ok("users", "create", "asha", "--admin", "--password-stdin", stdin="a long password\n")
+    result = shell("api-key", "create", "asha", "--scope", "admin", "--account", "jainam_prop")
+    assert result.exit_code == 0
+    key = result.stdout.strip()
+    assert result.stdout == f"{key}\n"
+    assert "shown this once" in result.stderr
+    principal = shell.stack.access.authenticate_key(key)
+    assert principal is not None
+    assert (principal.scope, principal.default_account) == ("admin", "jainam_prop")
+    listed = json.loads(shell.ok("api-key", "list", "--json"))
+    assert [row["prefix"] for row in listed] == [key[:8]]
+    assert key not in json.dumps(listed)
+    shell.ok("api-key", "revoke", str(listed[0]["id"]))
+    assert shell.stack.access.authenticate_key(key) is None
+    assert "yes" in shell.ok("api-key", "list", "--user", "asha")
+    assert len(json.loads(shell.ok("api-key", "create", "asha", "--json"))["key"]) == 64
+
+
+def test_users(shell: Shell) -> None:
+    text = shell.ok(
+        "users", "create", "asha", "--password-stdin", "--json", stdin="a long password\n"
+    )
+    made = json.loads(text)
+    assert made["name"] == "asha"
+    assert not made["is_admin"]
+    assert "user named 'ASHA' already" in shell.fails(
+        "users", "create", "ASHA", "--password-stdin", stdin="a long password\n"
+    )
+    assert "12 to 256" in shell.fails("users", "create", "ben", "--password-stdin", stdin="x\n")
+    shell.ok("users", "create", "ben", stdin="another password\nanother password\n")
+    assert shell.stack.access.verify_login("ben", "another password") is not None
+    shell.ok("users", "password", "ben", "--password-stdin", stdin="a third password\n")
+    assert shell.stack.access.verify_login("ben", "a third password") is not None
+    shell.ok("users", "disable", "ben")
+    assert shell.stack.access.verify_login("ben", "a third password") is None
+    shell.ok("users", "enable", "ben")
+    assert [row["name"] for row in json.loads(shell.ok("users", "list", "--json"))] == [
+        "asha", "ben"
+    ]
+    assert "no user 'carl'" in shell.fails("users", "disable", "carl")
+
+
+def test_passwords_are_not_echoed(shell: Shell) -> None:
+    result = shell("users", "create", "asha", stdin="a long password\na long password\n")
+    assert result.exit_code == 0
+    assert "a long password" not in result.output
+
+
+def test_accounts(shell: Shell, venue: Venue) -> None:
+    shell.ok("users", "create", "asha", "--password-stdin", stdin="a long password\n")
+    added = shell.ok(
+        "accounts", "add", "prop-c", "--broker", "jainam_prop", "--user", "asha", "--cluster", "C",
+        "--option", "order_client_id=X", "--credentials-stdin", stdin=json.dumps(OTHER),
+    )
+    assert "accounts login prop-c" in added
+    account = shell.stack.accounts.find("prop-c")
+    assert account is not None
+    assert account.owner_id == shell.stack.access.principal_of("asha").user_id
+    assert account.options == {"order_client_id": "X"}
+    assert "is connected until" in shell.ok("accounts", "login", "prop-c")
+    assert json.loads(shell.ok("accounts", "login", "prop-c", "--json"))["connected"]
+    assert len(venue.logins) == 1
+    shell.ok("accounts", "login", "prop-c", "--force")
+    assert len(venue.logins) == 2
+    rows = {row["label"]: row for row in json.loads(shell.ok("accounts", "list", "--json"))}
+    assert rows["prop-c"]["connected"]
+    assert not rows["jainam_prop"]["connected"]
+    assert "CANARY" not in json.dumps(rows)
+    assert "prop-c" in shell.ok("accounts", "list")
+    assert "trade book can't be read" in shell.fails("accounts", "self-check", "prop-c")
+    assert "is disconnected" in shell.ok("accounts", "logout", "prop-c")
+    shell.ok("accounts", "login", "prop-c")
+    assert shell("accounts", "remove", "prop-c", stdin="n\n").exit_code == 1
+    shell.ok("accounts", "remove", "prop-c", "--yes")
+    assert len(venue.logouts) == 2
+    assert shell.stack.accounts.find("prop-c") is None
+    assert "comes from the environment" in shell.fails("accounts", "remove", "jainam_prop")
+    for words in (("login", "nope"), ("remove", "nope"), ("self-check", "nope")):
+        assert "no account 'nope'" in shell.fails("accounts", *words)
+
+
+def test_credentials_are_asked_for_on_the_terminal(shell: Shell) -> None:
+    typed = "".join(f"{value}\n" for value in OTHER.values())
+    result = shell("accounts", "add", "shared", "--broker", "jainam_prop", stdin=typed)
+    assert result.exit_code == 0, result.output
+    assert "CANARY" not in result.output
+    account = shell.stack.accounts.find("shared")
+    assert account is not None
+    assert account.owner_id is None
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin", "message"),
+    [
+        (("--broker", "nobody", "--credentials-stdin"), "{}", "no broker 'nobody'"),
+        (("--broker", "jainam_prop", "--credentials-stdin"), "{", "not JSON"),
+        (("--broker", "jainam_prop", "--credentials-stdin"), "[1]", "JSON object of texts"),
+        (("--broker", "jainam_prop", "--credentials-stdin"), '{"pin":"1"}', "pin: Unknown field."),
+        (
+            ("--broker", "jainam_prop", "--credentials-stdin", "--option", "x"),
+            json.dumps(OTHER), "NAME=VALUE",
+        ),
+    ],
+)
+def test_bad_accounts_are_refused_in_a_sentence(
+    shell: Shell, words: tuple[str, ...], stdin: str, message: str
+) -> None:
+    stderr = shell.fails("accounts", "add", "x", *words, stdin=stdin)
+    assert message in stderr
+    assert "Traceback" not in stderr
+    assert "CANARY" not in stderr
+
+
+def test_a_refused_login_is_a_sentence_and_status_1(shell: Shell, venue: Venue) -> None:
+    venue.secret = "another"
+    assert "Authentication failed: Invalid credentials" in shell.fails(
+        "brokers", "login", "jainam_prop"
+    )
+
+
+def test_brokers(shell: Shell) -> None:
+    shell.ok("brokers", "login", "jainam_prop")
+    rows = {
+        row["name"]: row for row in json.loads(shell.ok("brokers", "list", "--json"))["brokers"]
+    }
+    assert rows["jainam_prop"]["connected"]
+    assert rows["jainam_prop"]["accounts"] == "jainam_prop"
+    shell.ok("brokers", "disable", "jainam_prop")
+    assert "An administrator switched it off." in shell.ok("brokers", "list")
+    shell.ok("brokers", "enable", "jainam_prop")
+    shell.ok("brokers", "logout", "jainam_prop")
+    assert "no broker 'nobody'" in shell.fails("brokers", "enable", "nobody")
+    assert "has no account" in shell.fails("brokers", "login", "wisdom")
+    root = shell.stack.user("root", is_admin=True)
+    for number in ("1", "2"):
+        credentials = json.dumps({k: f"{v}-{number}" for k, v in OTHER.items()})
+        shell.ok("accounts", "add", f"w{number}", "--broker", "wisdom", "--user", root.name,
+                 "--credentials-stdin", stdin=credentials)
+        if number == "1":
+            assert "w1" in json.dumps(json.loads(shell.ok("brokers", "list", "--json")))
+    assert "several accounts (w1, w2)" in shell.fails("brokers", "logout", "wisdom")
+
+
+def test_broken_plugins_are_named(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Plugins, "broken", {"acme": "plugin.json can't be read"})
+    result = shell("brokers", "list")
+    assert "broken: acme: plugin.json can't be read" in result.stderr
+
+
+def test_master_contract(shell: Shell) -> None:
+    assert "200000 symbols" in shell.ok("master-contract", "download", "jainam_prop")
+    assert shell.downloads.started == [("jainam_prop", False)]
+    shell.downloads.stale = False
+    assert "is today's" in shell.ok("master-contract", "download", "jainam_prop", "--if-stale")
+    fresh = json.loads(
+        shell.ok("master-contract", "download", "jainam_prop", "--if-stale", "--json")
+    )
+    assert fresh["rows"] == 200_000
+    assert len(shell.downloads.started) == 1
+    shell.downloads.state = "failed"
+    assert "NSE shrank by 40 %." in shell.fails("master-contract", "download", "jainam_prop")
+    shell.downloads.state = "running"
+    result = shell("master-contract", "download", "jainam_prop", "--force", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["state"] == "running"
+    assert shell.downloads.started[-1] == ("jainam_prop", True)
+    assert "rows: 200000" in shell.ok("master-contract", "status", "jainam_prop")
+    assert json.loads(shell.ok("master-contract", "status", "jainam_prop", "--json"))["rows"]
+    assert "no broker" in shell.fails("master-contract", "download", "nobody")
+
+
+def test_the_kill_switch_and_flags(shell: Shell) -> None:
+    assert "No flag was set" in shell.ok("flags", "list")
+    assert "is off" in shell.ok("kill", "status")
+    assert "is on: no entries" in shell.ok("kill", "on")
+    assert shell.stack.flags.is_on("kill")
+    assert json.loads(shell.ok("flags", "list", "--json"))[0]["value"] == "on"
+    assert "is off" in shell.ok("kill", "off")
+    shell.ok("flags", "set", "colour", "red")
+    assert shell.stack.flags.get("colour") == "red"
+    assert "belong to the gateway" in shell.fails("flags", "set", "version.keys", "1")
+    assert "lower-case" in shell.fails("flags", "set", "Bad Name", "1")
+
+
+def test_alarms_reconcile_and_configuration(shell: Shell) -> None:
+    assert "No alarm is open" in shell.ok("alarms", "list")
+    shell.stack.alarms.open("fire", "prop", "It burns.")
+    assert "It burns." in shell.ok("alarms", "list")
+    shell.stack.alarms.close("fire", "prop")
+    assert len(json.loads(shell.ok("alarms", "list", "--all", "--json"))) == 1
+    assert json.loads(shell.ok("orders", "reconcile", "--json")) == {"settled": 2, "unknown": 1}
+    assert "settled" in shell.ok("orders", "reconcile")
+    shown = shell.ok("config", "check")
+    assert "The configuration is valid" in shown
+    assert "CANARY" not in shown
+    rows = {row["variable"]: row for row in json.loads(shell.ok("config", "check", "--json"))}
+    assert rows["JAINAM_MARKET_API_KEY"]["value"] == "(set)"
+    assert rows["JAINAM_BASE_URL"]["origin"] == "environment"
+
+
+def test_a_missing_database_is_a_sentence(tmp_path: Path, venue: Venue) -> None:
+    with sqlite_database(tmp_path, upgraded=False) as database:
+        shell = Shell(Stack(database, tmp_path, ManualClock()))
+        assert "flask --app app db upgrade" in shell.fails("users", "list")
