@@ -133,13 +133,18 @@ def _call_later(loop: asyncio.AbstractEventLoop, delay: float, action: object) -
 
 
 async def _watch(parent: int, stop: asyncio.Event) -> None:
-    """Stop when the parent process is gone."""
-    while True:
-        try:
-            os.kill(parent, 0)
-        except ProcessLookupError:
-            stop.set()
-            return
-        except PermissionError:
-            pass
+    """Stop when the parent process is gone (a child also sees a parent that is not reaped yet)."""
+    child = os.getppid() == parent
+    while os.getppid() == parent if child else _exists(parent):
         await asyncio.sleep(0.5)
+    stop.set()
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -116,7 +116,12 @@ def parse_rule(data: dict[str, Any]) -> Rule:
     nth = data.get("nth")
     if isinstance(nth, int):
         nth = [nth]
-    tag = data.get("match_tag")
+    tag: re.Pattern[str] | None = None
+    if data.get("match_tag") is not None:
+        try:
+            tag = re.compile(str(data["match_tag"]))
+        except re.error as wrong:
+            raise ValueError(f"match_tag is no regular expression: {wrong}") from None
     count = data.get("count")
     seconds = data.get("seconds", data.get("delay"))
     return Rule(
@@ -125,7 +130,7 @@ def parse_rule(data: dict[str, Any]) -> Rule:
         probability=probability,
         count=int(count) if count is not None else None,
         nth=frozenset(int(n) for n in nth) if nth is not None else None,
-        match_tag=re.compile(str(tag)) if tag is not None else None,
+        match_tag=tag,
         profile=data.get("profile"),
         user=data.get("user"),
         accepted=data.get("accepted"),

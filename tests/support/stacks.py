@@ -76,7 +76,13 @@ class Stack:
             clock=clock, slots=slots or MemorySlotStore(clock), observer=self.observer
         )
         self.sessions = SessionService(
-            database, self.accounts, self.flags, self.locks, self.alarms, self.vault, self.runtime,
+            database,
+            self.accounts,
+            self.flags,
+            self.locks,
+            self.alarms,
+            self.vault,
+            self.runtime,
             policy=policy,
         )
 

@@ -204,7 +204,12 @@ class VenueBroker(Broker):
         return Depth(quote_of(instrument), (), (), 0, 0)
 
     def history(
-        self, instrument: InstrumentRef, interval: str, start: date, end: date, *,
+        self,
+        instrument: InstrumentRef,
+        interval: str,
+        start: date,
+        end: date,
+        *,
         deadline: Deadline,
     ) -> list[Candle]:
         self._demand()
