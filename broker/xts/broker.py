@@ -27,7 +27,6 @@ from broker.errors import (
     BrokerError,
     InvalidOrder,
     NotFound,
-    OutcomeUnknown,
     Refused,
     SessionExpired,
 )
@@ -50,17 +49,16 @@ from broker.models import (
     Session,
     Trade,
 )
-from broker.xts import checks, codec, portfolio, wire
+from broker.xts import checks, codec, portfolio, requests, wire
 from broker.xts import client as calls
 from broker.xts.client import Wire, XtsClient
-from broker.xts.codec import Segments
 from broker.xts.connection import Connection
 from broker.xts.dealers import ClientIds, resolve, rules_for
-from broker.xts.envelope import NOTHING, Api, Endpoint, unwrap
+from broker.xts.envelope import NOTHING, Acknowledgement, Api
 from broker.xts.login import Login
 from broker.xts.market import MarketData
 from broker.xts.profile import DAY_WISE, XtsProfile
-from broker.xts.values import Unreadable, identifier
+from broker.xts.segments import Segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +118,7 @@ class XtsBroker(Broker):
                 with self._connection.pacers[api].reserve(
                     Operation.LOGOUT, priority=Priority.EXIT, deadline=deadline
                 ):
-                    one.send(lines[api], endpoint, deadline=deadline, exempt=True)
+                    one.read(lines[api], endpoint, deadline=deadline, exempt=True)
             except (SessionExpired, Refused):
                 continue  # it is dead already
             except BrokerError as exc:
@@ -150,33 +148,29 @@ class XtsBroker(Broker):
         return self._client.reserve(operation, priority, deadline, wait)
 
     def place(self, order: OrderRequest, tag: str, *, slot: Slot, deadline: Deadline) -> str:
-        body = codec.place_body(order, tag, self._segments, self._ids().order)
+        body = requests.place_body(order, tag, self._segments, self._ids().order)
         if order.product not in self.profile.products:
             raise InvalidOrder(
                 f"{self.profile.title} has no product {order.product.value}.", field="product"
             )
-        result = self._client.submit(calls.PLACE, slot=slot, deadline=deadline, body=body)
-        order_id, echo = _acknowledged(result, calls.PLACE)
-        if echo and echo != tag:
-            self._anomaly("tag_echo", f"order {order_id} was acknowledged with another tag")
-        return order_id
+        answer = self._client.submit(calls.PLACE, slot=slot, deadline=deadline, body=body)
+        if answer.tag and answer.tag != tag:
+            self._anomaly("tag_echo", f"order {answer.order_id} was acknowledged by another tag")
+        return answer.order_id
 
     def modify(self, change: ModifyRequest, *, slot: Slot, deadline: Deadline) -> str:
-        body = codec.modify_body(change, self._ids().amend(change.client))
-        result = self._client.submit(calls.MODIFY, slot=slot, deadline=deadline, body=body)
-        return self._amended(result, calls.MODIFY, change.order_id)
+        body = requests.modify_body(change, self._ids().amend(change.client))
+        answer = self._client.submit(calls.MODIFY, slot=slot, deadline=deadline, body=body)
+        return self._amended(answer, str(body["appOrderID"]))
 
     def cancel(self, order_id: str, *, client: str | None, slot: Slot, deadline: Deadline) -> str:
-        params = codec.cancel_params(order_id, self._ids().amend(client))
-        result = self._client.submit(calls.CANCEL, slot=slot, deadline=deadline, params=params)
-        return self._amended(result, calls.CANCEL, order_id)
+        params = requests.cancel_params(order_id, self._ids().amend(client))
+        answer = self._client.submit(calls.CANCEL, slot=slot, deadline=deadline, params=params)
+        return self._amended(answer, params["appOrderID"])
 
-    def _amended(self, result: object, endpoint: Endpoint, order_id: str) -> str:
-        named, _ = _acknowledged(result, endpoint)
-        if named != order_id:
-            self._anomaly(
-                "order_id_echo", f"the {endpoint.name} of order {order_id} was told as {named}'s"
-            )
+    def _amended(self, answer: Acknowledgement, order_id: str) -> str:
+        if answer.order_id != order_id:
+            self._anomaly("order_id_echo", f"{order_id} was acknowledged as {answer.order_id}")
         return order_id
 
     # Books ---------------------------------------------------------------------------------
@@ -191,7 +185,7 @@ class XtsBroker(Broker):
         ]
 
     def order_history(self, order_id: str, *, deadline: Deadline) -> list[Order]:
-        params = {"appOrderID": codec.order_id_text(order_id)}
+        params = {"appOrderID": requests.order_id_text(order_id)}
         client = self._ids().order
         if client:
             params["clientID"] = client
@@ -338,17 +332,3 @@ def _client_params(client_id: str) -> dict[str, str]:
 def _client_of(row: wire.Row, column: str) -> str:
     value = row.get(column)
     return value.strip() if isinstance(value, str) else ""
-
-
-def _acknowledged(result: object, endpoint: Endpoint) -> tuple[str, str]:
-    """The order id of a submit's answer, and the tag it echoes; unknown without an id."""
-    body = unwrap(result)
-    fields = body if isinstance(body, dict) else {}
-    try:
-        order_id = identifier(fields.get("AppOrderID"))
-        if order_id.strip("0"):
-            echo = fields.get("OrderUniqueIdentifier")
-            return order_id, echo.strip() if isinstance(echo, str) else ""
-    except Unreadable:
-        pass
-    raise OutcomeUnknown(f"The broker told the {endpoint.name} as done, but without an order id.")

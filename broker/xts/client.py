@@ -18,8 +18,14 @@ from broker.errors import BrokerBusy, BrokerError, ConnectFailed, LoginFailed, S
 from broker.models import Secret
 from broker.pacing import Pacer
 from broker.retry import retry_reads
-from broker.transport import StreamReply, Transport
-from broker.xts.envelope import Api, Endpoint, result_of
+from broker.transport import Reply, StreamReply, Transport
+from broker.xts.envelope import (
+    Acknowledgement,
+    Api,
+    Endpoint,
+    acknowledgement_of,
+    result_of,
+)
 
 SUBMIT_SHARE = 0.7
 """Of a request's time, what one submit may take: the rest is for looking the order up."""
@@ -125,7 +131,7 @@ class Wire:
         self._label = label
         self._runtime = runtime
 
-    def send(
+    def read(
         self,
         line: Line,
         endpoint: Endpoint,
@@ -133,21 +139,47 @@ class Wire:
         deadline: Deadline,
         params: Mapping[str, str] | None = None,
         body: object = None,
-        exempt: bool = False,
         share: float = 1.0,
+        exempt: bool = False,
     ) -> object:
         """The call's result, or `NOTHING`. `exempt` calls go out even while the circuit is open."""
         with self._attempt(line, endpoint, deadline, exempt):
-            reply = line.transport.send(
-                endpoint.method,
-                line.prefix + endpoint.path,
-                params=params,
-                json=body,
-                headers=self._headers(line),
-                deadline=deadline,
-                timeout_share=share,
-            )
+            reply = self._send(line, endpoint, deadline, params, body, share)
             return result_of(reply, endpoint)
+
+    def submit(
+        self,
+        line: Line,
+        endpoint: Endpoint,
+        *,
+        deadline: Deadline,
+        params: Mapping[str, str] | None,
+        body: object,
+        exempt: bool,
+    ) -> Acknowledgement:
+        """What the venue acknowledged; an answer without an order id is an unknown outcome."""
+        with self._attempt(line, endpoint, deadline, exempt):
+            reply = self._send(line, endpoint, deadline, params, body, SUBMIT_SHARE)
+            return acknowledgement_of(reply, endpoint)
+
+    def _send(
+        self,
+        line: Line,
+        endpoint: Endpoint,
+        deadline: Deadline,
+        params: Mapping[str, str] | None,
+        body: object,
+        share: float,
+    ) -> Reply:
+        return line.transport.send(
+            endpoint.method,
+            line.prefix + endpoint.path,
+            params=params,
+            json=body,
+            headers=self._headers(line),
+            deadline=deadline,
+            timeout_share=share,
+        )
 
     @contextmanager
     def stream(
@@ -255,18 +287,17 @@ class XtsClient:
         deadline: Deadline,
         body: object = None,
         params: Mapping[str, str] | None = None,
-    ) -> object:
+    ) -> Acknowledgement:
         """Place, modify or cancel: one HTTP request, no repetition."""
         exempt = endpoint is CANCEL or (isinstance(slot, SubmitSlot) and slot.exempt)
         with slot:
-            return self._wire.send(
+            return self._wire.submit(
                 self._line(endpoint.api),
                 endpoint,
                 deadline=deadline,
                 params=params,
                 body=body,
                 exempt=exempt,
-                share=SUBMIT_SHARE,
             )
 
     def read(
@@ -284,7 +315,7 @@ class XtsClient:
             with self._pacers[endpoint.api].reserve(
                 endpoint.operation, priority=Priority.READ, deadline=deadline
             ):
-                return self._wire.send(line, endpoint, deadline=deadline, params=params, body=body)
+                return self._wire.read(line, endpoint, deadline=deadline, params=params, body=body)
 
         return retry_reads(
             attempt,

@@ -1,4 +1,4 @@
-"""Orders and trades: models to request bodies, book rows to models (XTS reference §7.2).
+"""Order and trade rows to models (XTS reference §7.2.6-§7.2.8).
 
 States are strict: one never seen is told to the observer and the order stays visible and open.
 Descriptions are tolerant: a product or order type of another terminal becomes the nearest of ours
@@ -8,25 +8,13 @@ raises: a row is never lost in silence.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 
-from broker.errors import InvalidOrder, ProtocolError
-from broker.models import (
-    Exchange,
-    InstrumentRef,
-    ModifyRequest,
-    Order,
-    OrderRequest,
-    OrderState,
-    OrderType,
-    Product,
-    Side,
-    Trade,
-    Validity,
-)
+from broker.errors import ProtocolError
+from broker.models import Order, OrderState, OrderType, Product, Side, Trade, Validity
 from broker.xts import wire
-from broker.xts.profile import Segment
+from broker.xts.segments import Segments
 from broker.xts.values import (
     Unreadable,
     identifier,
@@ -40,174 +28,19 @@ from broker.xts.values import (
 
 Anomaly = Callable[[str, str], None]
 
-MAX_TAG = 20  # characters of orderUniqueIdentifier (§5.7)
-MAX_PRICE = Decimal(10) ** 10
-MAX_QUANTITY = 10**9
-
-
-class Segments:
-    """The declaration's segments, looked up both ways."""
-
-    def __init__(self, segments: Iterable[Segment], indices: Iterable[Segment]) -> None:
-        traded = tuple(segments)
-        self._by_exchange = {s.exchange: s for s in (*traded, *indices)}
-        self._by_name = {s.name: s.exchange for s in traded}
-        self._refs: dict[tuple[object, object], InstrumentRef] = {}
-
-    def of(self, exchange: Exchange) -> Segment:
-        """The segment of an exchange. `InvalidOrder` when the broker does not serve it."""
-        segment = self._by_exchange.get(exchange)
-        if segment is None:
-            raise InvalidOrder(
-                f"This broker does not serve the exchange {exchange.value}.", field="exchange"
-            )
-        return segment
-
-    def ref(self, name: object, token: object) -> InstrumentRef:
-        """The instrument that a row names.
-
-        A segment that is not ours keeps its name in the token, so that it can never be taken for
-        an instrument of an exchange that is.
-        """
-        key = (name, token)
-        try:
-            known = self._refs.get(key)
-        except TypeError:
-            raise Unreadable("a list or object where an instrument belongs") from None
-        if known is not None:
-            return known
-        digits = identifier(token)
-        exchange = self._by_name.get(text(name))
-        if exchange is None:
-            ref = InstrumentRef(Exchange.NSE, f"{text(name)}:{digits}")
-        else:
-            ref = InstrumentRef(exchange, digits)
-        if len(self._refs) > 65536:
-            self._refs.clear()
-        self._refs[key] = ref
-        return ref
-
-
-# Requests --------------------------------------------------------------------------------------
-
-
-def place_body(
-    order: OrderRequest, tag: str, segments: Segments, client_id: str
-) -> dict[str, object]:
-    """The body of `POST /orders` (§7.2.1). `InvalidOrder` for what must not reach a venue."""
-    if order.instrument.exchange.is_index:
-        raise InvalidOrder("An index can't be traded.", field="exchange")
-    segment = segments.of(order.instrument.exchange)
-    limit, stop = _prices(order.order_type, order.price, order.trigger_price)
-    body: dict[str, object] = {
-        "exchangeSegment": segment.name,
-        "exchangeInstrumentID": _token(order.instrument.token),
-        "productType": wire.PRODUCT_WORDS[order.product],
-        "orderType": wire.ORDER_TYPE_WORDS[order.order_type],
-        "orderSide": order.side.value,
-        "timeInForce": wire.VALIDITY_WORDS[order.validity],
-        "disclosedQuantity": _quantity(order.disclosed_quantity, "disclosed_quantity", 0),
-        "orderQuantity": _quantity(order.quantity, "quantity", 1),
-        "limitPrice": limit,
-        "stopPrice": stop,
-        "orderUniqueIdentifier": _tag(tag),
-    }
-    if client_id:
-        body["clientID"] = client_id
-    return body
-
-
-def modify_body(change: ModifyRequest, client_id: str) -> dict[str, object]:
-    """The body of `PUT /orders`, with every term, changed or not (§7.2.2)."""
-    limit, stop = _prices(change.order_type, change.price, change.trigger_price)
-    body: dict[str, object] = {
-        "appOrderID": int(order_id_text(change.order_id)),
-        "modifiedProductType": wire.PRODUCT_WORDS[change.product],
-        "modifiedOrderType": wire.ORDER_TYPE_WORDS[change.order_type],
-        "modifiedOrderQuantity": _quantity(change.quantity, "quantity", 1),
-        "modifiedDisclosedQuantity": _quantity(change.disclosed_quantity, "disclosed_quantity", 0),
-        "modifiedLimitPrice": limit,
-        "modifiedStopPrice": stop,
-        "modifiedTimeInForce": wire.VALIDITY_WORDS[change.validity],
-    }
-    if change.tag:
-        body["orderUniqueIdentifier"] = _tag(change.tag)
-    if client_id:
-        body["clientID"] = client_id
-    return body
-
-
-def cancel_params(order_id: str, client_id: str) -> dict[str, str]:
-    """The query of `DELETE /orders` (§7.2.3)."""
-    params = {"appOrderID": order_id_text(order_id)}
-    if client_id:
-        params["clientID"] = client_id
-    return params
-
-
-def order_id_text(order_id: str) -> str:
-    """An order id that this wire can carry. `InvalidOrder` for anything but digits."""
-    try:
-        return identifier(order_id)
-    except Unreadable:
-        raise InvalidOrder(
-            "The order id must be a number, as the broker gave it.", field="order_id"
-        ) from None
-
-
-def wire_price(price: Decimal, field: str) -> int | float:
-    """A price as the JSON number with exactly its digits. At most 4 decimals (§5.5)."""
-    if not price.is_finite() or price < 0 or price >= MAX_PRICE:
-        raise InvalidOrder(f"{field} must be a number of rupees, zero or more.", field=field)
-    if price == price.to_integral_value():
-        return int(price)
-    if round(price, 4) != price:
-        raise InvalidOrder(f"{field} may have at most 4 decimals.", field=field)
-    return float(price)  # at most 14 digits: its shortest text is the decimal's own
-
-
-def _prices(
-    order_type: OrderType, price: Decimal, trigger: Decimal
-) -> tuple[int | float, int | float]:
-    """limitPrice and stopPrice; 0 where the type has none, never 0 where it has one (§7.2.1)."""
-    limit: int | float = 0
-    stop: int | float = 0
-    if order_type.needs_price:
-        limit = wire_price(price, "price")
-        if not limit:
-            raise InvalidOrder(f"A {order_type.value} order needs a price.", field="price")
-    if order_type.needs_trigger:
-        stop = wire_price(trigger, "trigger_price")
-        if not stop:
-            raise InvalidOrder(
-                f"A {order_type.value} order needs a trigger price.", field="trigger_price"
-            )
-    return limit, stop
-
-
-def _quantity(value: int, field: str, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < MAX_QUANTITY:
-        raise InvalidOrder(
-            f"{field} must be a whole number between {least} and {MAX_QUANTITY - 1}.", field=field
-        )
-    return value
-
-
-def _token(token: str) -> int:
-    if not (token.isascii() and token.isdigit()) or len(token) > 19:
-        raise InvalidOrder("The instrument's token is not one of this broker's.", field="symbol")
-    return int(token)
-
-
-def _tag(tag: str) -> str:
-    if not tag or len(tag) > MAX_TAG or not tag.isascii() or not tag.replace("-", "").isalnum():
-        raise InvalidOrder(
-            f"The tag must be 1 to {MAX_TAG} letters, digits or dashes.", field="tag"
-        )
-    return tag
-
 
 # Order rows ------------------------------------------------------------------------------------
+
+
+_TEXTS = (
+    "OrderUniqueIdentifier",
+    "TradingSymbol",
+    "OrderStatus",
+    "CancelRejectReason",
+    "ExchangeOrderID",
+    "ClientID",
+    "LoginID",
+)
 
 
 def order_from_row(row: wire.Row, segments: Segments, anomaly: Anomaly) -> Order:
@@ -218,7 +51,9 @@ def order_from_row(row: wire.Row, segments: Segments, anomaly: Anomaly) -> Order
     try:
         order_id = identifier(get(column))
         column = "ExchangeInstrumentID"
-        instrument = segments.ref(get("ExchangeSegment"), wire.first(row, wire.INSTRUMENT_ID))
+        instrument = segments.ref(
+            get("ExchangeSegment"), get(column) or wire.first(row, wire.INSTRUMENT_ID)
+        )
         column = "OrderSide"
         side = side_of(get(column))
         column = "OrderQuantity"
@@ -235,21 +70,23 @@ def order_from_row(row: wire.Row, segments: Segments, anomaly: Anomaly) -> Order
             average = money(wire.first(row, wire.AVERAGE_PRICE))
         column = "OrderDisclosedQuantity"
         disclosed = whole_or(get(column), 0)
+        column = "text columns"
+        tag, symbol, state_text, reason, exchange_id, client, login = [
+            value.strip() if type(value) is str else text(value) for value in map(get, _TEXTS)
+        ]
         order_type = _order_type(get("OrderType"), price, anomaly)
-        state_text = text(get("OrderStatus"))
         state = _state(state_text, order_type, filled, order_id, anomaly)
         column = "LeavesQuantity"
         pending = _pending(get(column), quantity, filled, state)
         column = "OrderGeneratedDateTime"
-        placed_at = moment(wire.first(row, wire.GENERATED_AT))
+        placed_at = moment(get(column) or wire.first(row, wire.GENERATED_AT))
         column = "LastUpdateDateTime"
-        updated_at = moment(wire.first(row, wire.UPDATED_AT))
-        column = "text columns"
+        updated_at = moment(get(column) or wire.first(row, wire.UPDATED_AT))
         return Order(
             order_id,
-            text(get("OrderUniqueIdentifier")),
+            tag,
             instrument,
-            text(get("TradingSymbol")),
+            symbol,
             side,
             order_type,
             product_of(get("ProductType"), anomaly),
@@ -262,10 +99,10 @@ def order_from_row(row: wire.Row, segments: Segments, anomaly: Anomaly) -> Order
             average,
             state,
             state_text,
-            text(get("CancelRejectReason")),
-            text(get("ExchangeOrderID")),
-            text(get("ClientID")),
-            text(get("LoginID")),
+            reason,
+            exchange_id,
+            client,
+            login,
             placed_at,
             updated_at,
             disclosed,
@@ -336,6 +173,10 @@ def _validity(value: object, anomaly: Anomaly) -> Validity:
     return validity
 
 
+_STOPS = (OrderType.STOP_LIMIT, OrderType.STOP_MARKET)
+_OVER = (OrderState.FILLED, OrderState.CANCELLED, OrderState.REJECTED)
+
+
 def _state(
     word: str, order_type: OrderType, filled: int, order_id: str, anomaly: Anomaly
 ) -> OrderState:
@@ -343,14 +184,14 @@ def _state(
     if state is None:
         anomaly("unknown_order_state", f"order {order_id} is in state {word[:40]!r}")
         return OrderState.UNRECOGNISED
-    if state is OrderState.OPEN and order_type.needs_trigger and not filled:
+    if state is OrderState.OPEN and not filled and order_type in _STOPS:
         return OrderState.TRIGGER_PENDING  # §5.3: `New` is also a stop order that waits
     return state
 
 
 def _pending(value: object, quantity: int, filled: int, state: OrderState) -> int:
     """What is still to be filled: 0 once the order is over, whatever the row says (§19.6)."""
-    if not state.is_open:
+    if state in _OVER:
         return 0
     return whole_or(value, max(0, quantity - filled))
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 from broker.base import Operation
 from broker.errors import (
@@ -27,6 +27,7 @@ from broker.errors import (
     SessionExpired,
 )
 from broker.transport import Reply
+from broker.xts.values import Unreadable, identifier
 
 
 class Api(Enum):
@@ -128,6 +129,28 @@ def judge(
     if kind != "error" and not (kind is None and status >= 400 and _word(body, "description")):
         raise _strange(endpoint, f"an envelope of type {str(kind)[:20]!r}, HTTP {status}")
     raise _refusal(body, status, headers, endpoint)
+
+
+class Acknowledgement(NamedTuple):
+    """What the venue said to a submit: its order id, and the tag that it echoed ("" for none)."""
+
+    order_id: str
+    tag: str
+
+
+def acknowledgement_of(reply: Reply, endpoint: Endpoint) -> Acknowledgement:
+    """As `result_of`, for a submit. Success without an order id leaves the outcome unknown."""
+    body = unwrap(result_of(reply, endpoint))
+    fields = body if isinstance(body, dict) else {}
+    try:
+        order_id = identifier(fields.get("AppOrderID"))
+    except Unreadable:
+        order_id = ""
+    if not order_id.strip("0"):
+        raise OutcomeUnknown(
+            f"The broker told the {endpoint.name} as done, but without an order id."
+        )
+    return Acknowledgement(order_id, _word(fields, "OrderUniqueIdentifier"))
 
 
 def error_words(body: Mapping[str, object]) -> str:

@@ -112,7 +112,7 @@ class Login:
         lookup = self._profile.lookup
         body = {"accesspassword": lookup.access_password, "version": lookup.version}
         try:
-            result = self._wire.send(
+            result = self._wire.read(
                 self._lines(Api.LOOKUP, Base()),
                 calls.HOST_LOOKUP,
                 deadline=self._deadline,
@@ -157,7 +157,7 @@ class Login:
 
     def _log_in(self, line: Line, endpoint: Endpoint, body: dict[str, str]) -> Mapping[str, object]:
         try:
-            result = self._wire.send(line, endpoint, deadline=self._deadline, body=body)
+            result = self._wire.read(line, endpoint, deadline=self._deadline, body=body)
         except (Refused, SessionExpired) as exc:
             raise LoginFailed(_failure(exc, body), code=exc.code) from None
         if not isinstance(result, dict):

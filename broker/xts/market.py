@@ -22,12 +22,12 @@ from broker.models import (
 from broker.xts import client as calls
 from broker.xts import quotes, wire
 from broker.xts.client import XtsClient
-from broker.xts.codec import Segments
 from broker.xts.envelope import NOTHING, judge
 from broker.xts.instruments import RowReader, indices_from
 from broker.xts.master_stream import rows as master_rows
 from broker.xts.profile import Segment, XtsProfile
 from broker.xts.quotes import Payload
+from broker.xts.segments import Segments
 from broker.xts.values import Unreadable, identifier
 
 _Wanted = Mapping[tuple[int, str], list[InstrumentRef]]

@@ -11,7 +11,8 @@ from decimal import Decimal
 from broker.errors import ProtocolError
 from broker.models import Exchange, Funds, Holding, InstrumentRef, Position
 from broker.xts import wire
-from broker.xts.codec import Anomaly, Segments, product_of
+from broker.xts.codec import Anomaly, product_of
+from broker.xts.segments import Segments
 from broker.xts.values import Unreadable, money, number, text, whole, whole_or
 
 ALL_LIMITS = "ALL|ALL|ALL"  # §7.9: the entry that holds the whole account's limits

@@ -18,7 +18,7 @@ from broker.models import ZERO
 IST = timezone(timedelta(hours=5, minutes=30), "IST")
 
 _CACHE_SIZE = 8192
-_numbers: dict[object, Decimal] = {}
+_numbers: dict[int | str | Decimal, Decimal | None] = {}
 _times: dict[str, datetime | None] = {}
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -38,35 +38,30 @@ def number(value: object) -> Decimal | None:
 
     Accepts numbers, numeric text and text with thousands commas. `Unreadable` for anything else.
     """
-    if value is True or value is False:
-        raise Unreadable("a boolean where a number belongs")
-    if type(value) is float:
-        value = repr(value)
-    try:
-        known = _numbers.get(value)
-    except TypeError as exc:
-        raise Unreadable(f"{type(value).__name__} where a number belongs") from exc
-    if known is not None:
-        return known
-    return _read_number(value)
-
-
-def _read_number(value: object) -> Decimal | None:
+    if type(value) is str or type(value) is int or type(value) is Decimal:
+        try:
+            return _numbers[value]
+        except KeyError:
+            return _read_number(value)
     if value is None:
         return None
-    if not isinstance(value, (int, str, Decimal)):
-        raise Unreadable(f"{type(value).__name__} where a number belongs")
-    text = value.strip().replace(",", "") if isinstance(value, str) else value
-    if text == "":
-        return None
-    try:
-        result = Decimal(text)
-    except InvalidOperation:
-        raise Unreadable(f"{value!r} is not a number") from None
-    if result.is_nan():
-        return None
-    if not result.is_finite():
-        raise Unreadable(f"{value!r} is not a finite number")
+    if type(value) is float:
+        return _read_number(repr(value))
+    raise Unreadable(f"{type(value).__name__} where a number belongs")
+
+
+def _read_number(value: str | int | Decimal) -> Decimal | None:
+    digits = value.strip().replace(",", "") if isinstance(value, str) else value
+    result: Decimal | None = None
+    if digits != "":
+        try:
+            result = Decimal(digits)
+        except InvalidOperation:
+            raise Unreadable(f"{value!r} is not a number") from None
+        if result.is_nan():
+            result = None
+        elif not result.is_finite():
+            raise Unreadable(f"{value!r} is not a finite number")
     if len(_numbers) >= _CACHE_SIZE:
         _numbers.clear()
     _numbers[value] = result
@@ -93,6 +88,8 @@ def whole(value: object) -> int:
 
 def whole_or(value: object, default: int) -> int:
     """A whole number, or `default` where the venue says none."""
+    if type(value) is int:
+        return value
     return default if number(value) is None else whole(value)
 
 
