@@ -44,10 +44,8 @@ class Instrument:
 
     @property
     def freeze_limit(self) -> int:
-        """Largest order quantity, 0 for none: NSEFO (and NSECD) print the limit plus one (§9.4)."""
-        if self.segment in ("NSEFO", "NSECD"):
-            return self.freeze - 1
-        return self.freeze
+        """Largest order quantity, 0 for none: NSEFO prints the limit plus one (§9.4)."""
+        return self.freeze - 1 if self.segment == "NSEFO" else self.freeze
 
     @property
     def trading_symbol(self) -> str:

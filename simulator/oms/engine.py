@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any
 
-from simulator.clock import Clock
+from simulator.clock import IST_OFFSET, Clock
 from simulator.market.catalog import Catalog
 from simulator.market.instruments import Instrument
 from simulator.market.prices import PriceBook
@@ -91,9 +91,9 @@ class Engine:
         self.truth.clear()
         # Ids start where the time of day puts them: a restart must not give today's ids again.
         base = 1_000_000_000 + list(PROFILES).index(self.profile.name) * 100_000_000
-        start = base + int(self.clock.wall() % 86_400) * 1_000
-        self._next_id = max(self._next_id, start)
-        self._executions = int(self.clock.wall() % 86_400) * 1_000 + 400_000
+        today = int((self.clock.wall() + IST_OFFSET) % 86_400) * 1_000
+        self._next_id = max(self._next_id, base + today)
+        self._executions = 400_000 + today
 
     def add_credential(self, credential: Credential) -> None:
         """Let a login trade here."""
