@@ -1,9 +1,9 @@
 """The tables of the symbols, as plain SQL: the import runs without SQLAlchemy.
 
 `symbol_token` has OpenAlgo's columns (REST reference §3) and ours, and holds live rows only:
-`SELECT … WHERE broker='jainam_prop'` is what that broker trades today. `symbol_generation` says per
-broker which import the rows came from; `symbol_search` holds per broker one compressed text in
-which a substring is found in a millisecond or two.
+`SELECT … WHERE broker='jainam_prop'` is what that broker trades today. `symbol_generation` says
+per broker which import the rows came from; `symbol_search` holds per broker and exchange a
+compressed text in which any part of a symbol or name is found within a few milliseconds.
 
 On SQLite the tables live in a file of their own, made by `create_sqlite`; on PostgreSQL they are
 part of the migrations.
@@ -42,12 +42,12 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
 )
 NAMES = tuple(name for name, _, _ in COLUMNS)
 
-# What a look-up asks for first in each, the broker last: a search by prefix needs no exchange.
+# What a look-up asks for first in each, the broker last. A range of symbols (a chain of options,
+# the expiries of a root) needs no other index: symbols begin with the root and the expiry.
 INDEXES: tuple[tuple[str, bool, str], ...] = (
     # name, unique, columns
     ("uq_symbol_token_symbol", True, "symbol, exchange, broker"),
     ("uq_symbol_token_token", True, "token, exchange, broker"),
-    ("ix_symbol_token_name", False, "name, exchange, broker, instrumenttype, expiry"),
 )
 
 GENERATION_SQL = """
@@ -60,9 +60,10 @@ CREATE TABLE IF NOT EXISTS symbol_generation (
 )"""
 SEARCH_SQL = """
 CREATE TABLE IF NOT EXISTS symbol_search (
-    broker TEXT NOT NULL PRIMARY KEY,
-    generation INTEGER NOT NULL,
-    body {blob} NOT NULL
+    broker TEXT NOT NULL,
+    exchange TEXT NOT NULL,
+    body {blob} NOT NULL,
+    PRIMARY KEY (broker, exchange)
 )"""
 
 
@@ -91,19 +92,25 @@ def postgres_sql() -> list[str]:
 
 def create_sqlite(connection: sqlite3.Connection) -> bool:
     """Make the tables in an SQLite file, unless they are there in this version; whether it did."""
+    if _version(connection) == VERSION:  # so that nobody waits for an import that is running
+        return False
     connection.execute("BEGIN IMMEDIATE")
     try:
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version != VERSION:
+        outdated = _version(connection) != VERSION
+        if outdated:
             for table in ("symbol_token", "symbol_generation", "symbol_search"):
                 connection.execute(f"DROP TABLE IF EXISTS {table}")
-            statements = [table_sql(), *index_sql(), GENERATION_SQL,
-                          SEARCH_SQL.format(blob="BLOB")]
-            for statement in statements:
+            for statement in (
+                table_sql(), *index_sql(), GENERATION_SQL, SEARCH_SQL.format(blob="BLOB")
+            ):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")
         raise
-    return bool(version != VERSION)
+    return outdated
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])

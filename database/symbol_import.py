@@ -1,0 +1,303 @@
+"""Puts a broker's new master contract in the place of the old one, without SQLAlchemy.
+
+Rows are staged, checked and published. Until `publish` commits, every reader sees the old
+contract, and afterwards the new one: there is no moment in between, and a run that fails or is
+killed changes nothing (docs/decisions/0011).
+
+On SQLite the staging table becomes the table: `symbol_token_new` is filled, indexed and renamed
+inside one transaction on the symbols' own file, which blocks no reader and no journal. On
+PostgreSQL (`database.symbol_import_postgres`) rows are copied from a temporary table, because a
+rename there would wait for every reader.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from database import symbols_schema
+from database.symbol_rows import FIELDS, SymbolRow
+from database.symbol_text import compress
+
+_SAMPLES = 20
+_LOCK_WAIT = 900.0  # seconds that an import waits for another broker's on the same file
+_TABLE = "symbol_token_new"
+
+
+class Collision(NamedTuple):
+    """Rows that claim one symbol (or one token) of an exchange: none of them can be traded."""
+
+    exchange: str
+    what: str
+    tokens: list[str]
+
+
+class Changes(NamedTuple):
+    """How the new contract differs from the live one, by exchange, with some examples."""
+
+    added: dict[str, int]
+    removed: dict[str, int]
+    added_samples: list[str]
+    removed_samples: list[str]
+
+
+class SymbolImport(ABC):
+    """One import of one broker: `stage` often, `settle`, ask, `publish`; in any case `close`.
+
+    `staging` is the table that holds the new rows, `own` the condition that leaves out rows of
+    other brokers in it.
+    """
+
+    staging: str
+    own: str
+
+    def __init__(self, broker: str) -> None:
+        self.broker = broker
+        self.generation = 0
+        self._staged: dict[str, int] = {}
+        self._collisions: list[Collision] = []
+
+    @abstractmethod
+    def stage(self, rows: Sequence[SymbolRow]) -> None:
+        """Take rows; nobody else sees them."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """All rows are in: make symbols and tokens unique; what was in the way is `collisions`."""
+
+    @abstractmethod
+    def publish(self) -> int:
+        """Put the staged rows in the place of the broker's old ones; the new generation."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the import; what was not published is gone."""
+
+    @abstractmethod
+    def _all(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run a statement with `?` for its values; its rows."""
+
+    def staged(self) -> dict[str, int]:
+        """Staged rows by exchange, once they are settled."""
+        return self._staged
+
+    def live(self) -> dict[str, int]:
+        """The broker's live rows by exchange, empty before its first import."""
+        rows = self._all("SELECT counts FROM symbol_generation WHERE broker = ?", [self.broker])
+        return dict(json.loads(rows[0][0])) if rows else {}
+
+    def changes(self) -> Changes:
+        """Compare the staged symbols with the live ones."""
+        live, staged = self.live(), self.staged()
+        kept = dict(self._all(
+            f"SELECT s.exchange, count(*) FROM {self.staging} s JOIN symbol_token t"  # noqa: S608
+            " ON t.symbol = s.symbol AND t.exchange = s.exchange AND t.broker = ?"
+            f" WHERE s.{self.own} GROUP BY s.exchange", [self.broker],
+        )) if live else {}
+        added = {name: rows - kept.get(name, 0) for name, rows in staged.items()}
+        removed = {name: rows - kept.get(name, 0) for name, rows in live.items()}
+        return Changes(
+            {name: count for name, count in added.items() if count},
+            {name: count for name, count in removed.items() if count},
+            self._samples(self.staging, "symbol_token", live) if any(added.values()) else [],
+            self._samples("symbol_token", self.staging, staged) if any(removed.values()) else [],
+        )
+
+    def collisions(self) -> list[Collision]:
+        """What `settle` found; each of these rows carries its token in its symbol now."""
+        return self._collisions
+
+    def _samples(self, here: str, there: str, has_others: object) -> list[str]:
+        """Some symbols that are here and not there."""
+        if not has_others:
+            return []
+        mine, theirs = (
+            self.own if table == self.staging else f"broker = {_quoted(self.broker)}"
+            for table in (here, there)
+        )
+        rows = self._all(
+            f"SELECT a.exchange, a.symbol FROM {here} a WHERE a.{mine} AND NOT EXISTS ("  # noqa: S608
+            f"SELECT 1 FROM {there} b WHERE b.symbol = a.symbol AND b.exchange = a.exchange"
+            f" AND b.{theirs}) LIMIT {_SAMPLES}"
+        )
+        return [f"{exchange}:{symbol}" for exchange, symbol in rows]
+
+    def _make_unique(self) -> None:
+        """Give rows that share a name names of their own, and drop repeated tokens.
+
+        A symbol that several rows claim is none of theirs: each becomes `SYMBOL#TOKEN`, which can
+        be looked at and not traded. Of rows that share a token the first stays: as it was when the
+        others say the same, else not tradable.
+        """
+        for token, exchange in self._doubles("token"):
+            rows = self._all(
+                f"SELECT id, symbol FROM {self.staging}"  # noqa: S608
+                f" WHERE token = ? AND exchange = ? AND {self.own} ORDER BY id", [token, exchange],
+            )
+            for row_id, _ in rows[1:]:
+                self._all(f"DELETE FROM {self.staging} WHERE id = ?", [row_id])  # noqa: S608
+            names = sorted({symbol for _, symbol in rows})
+            if len(names) > 1:
+                self._all(
+                    f"UPDATE {self.staging} SET tradable = 0 WHERE id = ?",  # noqa: S608
+                    [rows[0][0]],
+                )
+            self._collisions.append(
+                Collision(exchange, f"token {token}: {', '.join(names)}", [token])
+            )
+        for symbol, exchange in self._doubles("symbol"):
+            tokens = self._all(
+                f"SELECT token FROM {self.staging}"  # noqa: S608
+                f" WHERE symbol = ? AND exchange = ? AND {self.own} ORDER BY id",
+                [symbol, exchange],
+            )
+            self._all(
+                f"UPDATE {self.staging} SET symbol = symbol || '#' || token, tradable = 0"  # noqa: S608
+                f" WHERE symbol = ? AND exchange = ? AND {self.own}", [symbol, exchange],
+            )
+            self._collisions.append(Collision(exchange, symbol, [token for (token,) in tokens]))
+
+    def _doubles(self, column: str) -> list[tuple[Any, ...]]:
+        return self._all(
+            f"SELECT {column}, exchange FROM {self.staging} WHERE {self.own}"  # noqa: S608
+            f" GROUP BY {column}, exchange HAVING count(*) > 1 ORDER BY exchange, {column}"
+        )
+
+    def _count(self) -> None:
+        self._staged = dict(self._all(
+            f"SELECT exchange, count(*) FROM {self.staging} WHERE {self.own}"  # noqa: S608
+            " GROUP BY exchange"
+        ))
+
+    def _generation_row(self) -> tuple[Any, ...]:
+        counts = self.staged()
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return (self.broker, self.generation, sum(counts.values()), now, json.dumps(counts))
+
+    def _search_texts(self, char: str, join: str) -> Iterator[tuple[str, str, bytes]]:
+        """Rows of `symbol_search`; `char` and `join` are what the dialect calls its functions."""
+        for exchange in sorted(self.staged()):
+            ((text,),) = self._all(
+                f"SELECT {join}(line, {char}(10)) FROM (SELECT symbol || {char}(2) ||"  # noqa: S608
+                " CASE WHEN expiry = '' THEN upper(name) ELSE '' END AS line"
+                f" FROM {self.staging} WHERE exchange = ? AND {self.own} ORDER BY line) AS sorted",
+                [exchange],
+            )
+            yield self.broker, exchange, compress(text)
+
+    def _next_generation(self) -> int:
+        rows = self._all("SELECT generation FROM symbol_generation WHERE broker = ?", [self.broker])
+        return int(rows[0][0]) + 1 if rows else 1
+
+
+class SqliteImport(SymbolImport):
+    """An import into an SQLite file: one transaction from the first row to the swap."""
+
+    staging = _TABLE
+
+    def __init__(self, path: str, broker: str) -> None:
+        super().__init__(broker)
+        self.own = f"broker = {_quoted(broker)}"
+        self._conn = sqlite3.connect(path, timeout=_LOCK_WAIT, isolation_level=None)
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-8000",
+                       "wal_autocheckpoint=0"):
+            self._conn.execute(f"PRAGMA {pragma}").close()
+        symbols_schema.create_sqlite(self._conn)
+        self._conn.execute("BEGIN IMMEDIATE")
+        self.generation = self._next_generation()
+        self._conn.execute(symbols_schema.table_sql(_TABLE))
+        marks = ", ".join("?" * len(FIELDS))
+        self._insert = (
+            f"INSERT INTO {_TABLE} ({', '.join(FIELDS)}, broker, generation)"  # noqa: S608
+            f" VALUES ({marks}, {_quoted(broker)}, {self.generation})"
+        )
+
+    def stage(self, rows: Sequence[SymbolRow]) -> None:
+        self._conn.executemany(self._insert, rows)
+
+    def settle(self) -> None:
+        """Index the new table; only when an index finds a double are doubles looked for."""
+        columns = ", ".join(symbols_schema.NAMES)
+        self._conn.execute(
+            f"INSERT INTO {_TABLE} ({columns}) SELECT {columns} FROM symbol_token"  # noqa: S608
+            f" WHERE NOT {self.own}"
+        )
+        try:
+            self._index()
+        except sqlite3.IntegrityError:
+            self._drop_indexes()
+            self._conn.execute(
+                f"CREATE INDEX symbols_to_settle ON {_TABLE} (symbol, exchange)"
+            )
+            self._conn.execute(
+                f"CREATE INDEX tokens_to_settle ON {_TABLE} (token, exchange)"
+            )
+            self._make_unique()
+            self._conn.execute("DROP INDEX symbols_to_settle")
+            self._conn.execute("DROP INDEX tokens_to_settle")
+            self._index()
+        self._count()
+
+    def publish(self) -> int:
+        generation, texts = self._generation_row(), list(self._search_texts("char", "group_concat"))
+        self._conn.execute(
+            "INSERT OR REPLACE INTO symbol_generation VALUES (?, ?, ?, ?, ?)", generation
+        )
+        self._conn.execute("DELETE FROM symbol_search WHERE broker = ?", [self.broker])
+        self._conn.executemany("INSERT INTO symbol_search VALUES (?, ?, ?)", texts)
+        self._conn.execute("DROP TABLE symbol_token")
+        self._conn.execute(f"ALTER TABLE {_TABLE} RENAME TO symbol_token")
+        self._conn.execute("COMMIT")
+        self._conn.execute("PRAGMA busy_timeout = 1000")
+        self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return self.generation
+
+    def close(self) -> None:
+        if self._conn.in_transaction:
+            self._conn.execute("ROLLBACK")
+        self._conn.close()
+
+    def _all(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return self._conn.execute(sql, values).fetchall()
+
+    def _index(self) -> None:
+        for statement in symbols_schema.index_sql(_TABLE, self._suffix()):
+            self._conn.execute(statement)
+
+    def _drop_indexes(self) -> None:
+        for name, _, _ in symbols_schema.INDEXES:
+            self._conn.execute(f'DROP INDEX IF EXISTS "{name}{self._suffix()}"')
+
+    def _suffix(self) -> str:
+        return f"_{self.broker}_{self.generation}"
+
+
+def open_import(url: str, broker: str) -> SymbolImport:
+    """An import into the store that an SQLAlchemy URL names."""
+    if url.startswith("sqlite"):
+        return SqliteImport(url.partition(":///")[2], broker)
+    from database.symbol_import_postgres import PostgresImport
+
+    plain = urlsplit(url)._replace(scheme="postgresql").geturl()
+    return PostgresImport(plain, broker)
+
+
+def in_chunks(rows: Iterable[SymbolRow], size: int) -> Iterable[list[SymbolRow]]:
+    """The rows in lists of at most `size`."""
+    chunk: list[SymbolRow] = []
+    for row in rows:
+        chunk.append(row)
+        if len(chunk) >= size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
