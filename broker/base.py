@@ -227,6 +227,10 @@ class Broker(ABC):
 
     account: AccountConfig
 
+    def __init__(self, account: AccountConfig, runtime: Runtime) -> None:
+        """Opens nothing yet. `ValueError` for a configuration that the broker cannot serve."""
+        self.account = account
+
     # Sessions ------------------------------------------------------------------------------
 
     @abstractmethod

@@ -23,7 +23,10 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{1,39}")
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """A broker that can be used. `source` is its folder or its distribution."""
+    """A broker that can be used. `source` is its folder or its distribution.
+
+    `exchanges` is what its `plugin.json` lists, for readers that import nothing; None without one.
+    """
 
     name: str
     title: str
@@ -31,6 +34,7 @@ class Plugin:
     description: str
     source: str
     broker: type[Broker]
+    exchanges: tuple[str, ...] | None = None
 
 
 class UnknownBroker(LookupError):
@@ -120,7 +124,14 @@ def _from_folder(file: Path) -> Plugin:
         description=str(declared.get("description", "")),
         source=file.parent.name,
         broker=_load(str(texts["class"]), str(texts["name"])),
+        exchanges=_texts(declared.get("supported_exchanges", [])),
     )
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise _Broken("plugin.json must give 'supported_exchanges' as a list of codes.")
+    return tuple(value)
 
 
 def _from_entry_point(entry: EntryPoint) -> Plugin:

@@ -1,8 +1,9 @@
-"""A clock that only moves when told to, for tests that must not wait."""
+"""Two clocks: one that only moves when told to, and the real one for tests against a server."""
 
 from __future__ import annotations
 
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 
@@ -33,3 +34,19 @@ class ManualClock:
         """Move on without it counting as a sleep."""
         with self._lock:
             self._elapsed += seconds
+
+
+class RealClock:
+    """The system's clock. A new object is a new application: it shares no circuit breaker."""
+
+    def now(self) -> datetime:
+        """Aware time in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds that never go backwards."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait so many seconds."""
+        time.sleep(max(0.0, seconds))

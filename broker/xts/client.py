@@ -14,7 +14,7 @@ from typing import Self
 
 from broker.base import Deadline, Operation, Priority, Runtime, Slot
 from broker.breaker import Breaker
-from broker.errors import BrokerBusy, BrokerError, ConnectFailed, LoginFailed, SessionExpired
+from broker.errors import BrokerError, ConnectFailed, LoginFailed, SessionExpired
 from broker.models import Secret
 from broker.pacing import Pacer
 from broker.retry import retry_reads
@@ -256,12 +256,12 @@ class XtsClient:
     """The calls of one account, on the lines of the session that is attached."""
 
     def __init__(
-        self, label: str, runtime: Runtime, pacers: Mapping[Api, Pacer], attempts: int
+        self, label: str, runtime: Runtime, pacers: Mapping[Api, Pacer], retries: int
     ) -> None:
         self._wire = Wire(label, runtime)
         self._runtime = runtime
         self._pacers = pacers
-        self._attempts = attempts
+        self._retries = retries
         self._lines: Mapping[Api, Line] = {}
 
     def use(self, lines: Mapping[Api, Line]) -> None:
@@ -272,11 +272,9 @@ class XtsClient:
         self, operation: Operation, priority: Priority, deadline: Deadline, wait: bool
     ) -> Slot:
         """A slot for one submit. Cancels and exits are not held back by an open circuit."""
-        pacer = self._pacers[Api.INTERACTIVE]
-        pause = 0.0 if wait else pacer.available_after(operation)
-        if pause > 0:
-            raise BrokerBusy("No slot is free at this moment; nothing was sent.", retry_after=pause)
-        slot = pacer.reserve(operation, priority=priority, deadline=deadline)
+        slot = self._pacers[Api.INTERACTIVE].reserve(
+            operation, priority=priority, deadline=deadline, wait=wait
+        )
         return SubmitSlot(slot, operation is Operation.CANCEL or priority is Priority.EXIT)
 
     def submit(
@@ -319,7 +317,7 @@ class XtsClient:
 
         return retry_reads(
             attempt,
-            attempts=self._attempts,
+            attempts=1 + self._retries,
             clock=self._runtime.clock,
             rand=self._runtime.rand,
             deadline=deadline,

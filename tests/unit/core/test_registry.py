@@ -47,7 +47,7 @@ def package(root: Path, name: str, target: str = "", code: str = CODE, **more: o
     (folder / "adapter.py").write_text(code % {"name": name} if "%(name)s" in code else code)
     declared = {
         "name": name, "title": f"Title of {name}", "version": "1.2", "description": "A test.",
-        "class": target or f"{name}.adapter:Good", **more,
+        "class": target or f"{name}.adapter:Good", "supported_exchanges": ["NSE"], **more,
     }
     (folder / "plugin.json").write_text(json.dumps(declared))
 
@@ -62,8 +62,8 @@ def test_folder_with_a_declaration_is_a_broker(tmp_path: Path) -> None:
     assert issubclass(found.get("venue_a"), Broker)
     assert found.info("venue_a").title == "A venue"
     plugin = found.plugin("venue_b")
-    assert (plugin.title, plugin.version, plugin.description) == (
-        "Title of venue_b", "1.2", "A test.",
+    assert (plugin.title, plugin.version, plugin.description, plugin.exchanges) == (
+        "Title of venue_b", "1.2", "A test.", ("NSE",),
     )
 
 
@@ -103,6 +103,10 @@ def test_broken_one_is_reported_and_the_others_stay(
         ("[]", "must hold an object"),
         ('{"name": "x1"}', "'title' as text"),
         ('{"name": 7, "title": "T", "class": "a:B", "version": "1"}', "'name' as text"),
+        (
+            '{"name": "x1", "title": "T", "class": "json:dumps", "version": "1"}',
+            "no class derived from Broker",
+        ),
         ('{"name": "No Way", "title": "T", "class": "a:B", "version": "1"}', "a-z, 0-9 and _"),
     ],
 )
@@ -112,6 +116,11 @@ def test_bad_declaration_is_reported(tmp_path: Path, text: str, reason: str) -> 
     found = discover([tmp_path])
     assert found.names() == []
     assert reason in found.broken["odd"]
+
+
+def test_exchanges_must_be_a_list_of_codes(tmp_path: Path) -> None:
+    package(tmp_path, "venue_x", supported_exchanges="NSE")
+    assert "supported_exchanges" in discover([tmp_path]).broken["venue_x"]
 
 
 def test_second_of_one_name_is_reported(tmp_path: Path) -> None:
