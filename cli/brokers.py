@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, is_dataclass
 from typing import Any
 
 import click
 
 from cli.accounts import log_in, log_out
-from cli.support import as_json, command, dump, fail, gateway, operator, show
+from cli.support import as_json, command, dump, facts_of, fail, gateway, operator, show
 from services.accounts import Account
 
 COLUMNS = ("name", "title", "enabled", "connected", "accounts", "why_not")
@@ -89,20 +88,20 @@ def download(name: str, if_stale: bool, force: bool, timeout: float, as_json: bo
     service = gateway().master_contract
     if if_stale and not service.is_stale(name):
         if as_json:
-            dump({"state": "fresh", **_facts(service.status(name))})
+            dump({"state": "fresh", **facts_of(service.status(name))})
         else:
             click.echo(f"The master contract of '{name}' is today's.")
         return
     job = service.start(name, operator().name, force=force)
     job = service.wait(job.id, timeout)
-    report = _facts(job)
+    report = facts_of(job)
     if as_json:
         dump(report)
     if str(report["state"]) != "done":
         reason = (report.get("report") or {}).get("error") or f"it is {report['state']}"
         fail(f"The master contract of '{name}' could not be loaded: {reason}")
     if not as_json:
-        rows = _facts(service.status(name)).get("rows")
+        rows = facts_of(service.status(name)).get("rows")
         click.echo(f"The master contract of '{name}' is loaded: {rows} symbols.")
 
 
@@ -113,7 +112,7 @@ def download(name: str, if_stale: bool, force: bool, timeout: float, as_json: bo
 def status(name: str, as_json: bool) -> None:
     """How many symbols a broker has, and since when."""
     gateway().accounts.broker_class(name)
-    facts = _facts(gateway().master_contract.status(name))
+    facts = facts_of(gateway().master_contract.status(name))
     if as_json:
         dump(facts)
         return
@@ -147,9 +146,3 @@ def _default_account(name: str) -> Account:
         labels = ", ".join(account.label for account in mine)
         fail(f"'{name}' has several accounts ({labels}): use accounts login LABEL.")
     fail(f"'{name}' has no account: set its credentials, or accounts add LABEL --broker {name}.")
-
-
-def _facts(found: Any) -> dict[str, Any]:
-    if is_dataclass(found) and not isinstance(found, type):
-        return asdict(found)
-    return dict(found)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 
 import click
 
-from cli.support import as_json, command, dump, fail, gateway, operator, show
+from cli.support import as_json, command, dump, facts_of, fail, gateway, operator, show
 from services.flags import KILL_SWITCH
 from utils.config import PATHS, display
 
@@ -21,8 +21,7 @@ def orders() -> None:
 @command
 def reconcile(as_json: bool) -> None:
     """Settle now what is unknown, from the brokers' books."""
-    summary = gateway().reconciler.run_once()
-    facts = asdict(summary) if is_dataclass(summary) else summary
+    facts = facts_of(gateway().reconciler.run_once())
     if as_json:
         dump(facts)
     else:

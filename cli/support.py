@@ -104,6 +104,13 @@ def show(
         table(data, columns, nothing)
 
 
+def facts_of(found: Any) -> dict[str, Any]:
+    """A mapping, or the fields of a dataclass, as a dictionary."""
+    if is_dataclass(found) and not isinstance(found, type):
+        return asdict(found)
+    return dict(found)
+
+
 def secret_from_user(title: str, *, confirm: bool = False) -> str:
     """Ask for a secret on the terminal, without showing it."""
     answer: str = click.prompt(title, hide_input=True, confirmation_prompt=confirm, err=True)

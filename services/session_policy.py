@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from broker.errors import BrokerError, ConnectFailed, LoginFailed, SessionExpired
+from broker.errors import BrokerError, Fate, LoginFailed, SessionExpired
 from utils.clock import end_of_trading_day, ist, trading_day
 
 CREDENTIALS_REFUSED = "login_refused"
@@ -176,11 +176,11 @@ class LoginPolicy:
                 state, blocked=error.message, rule=CREDENTIALS_REFUSED, last_error=error.message
             )
         failures = state.failures + 1
-        reached = 0 if isinstance(error, ConnectFailed) else 1
+        reached = error.fate is not Fate.NOT_SENT
         return replace(
             state,
             failures=failures,
-            attempts=state.attempts - 1 + reached,
+            attempts=state.attempts if reached else state.attempts - 1,
             not_before=now + self._backoff(failures, rand, error.retry_after),
             last_error=error.message,
         )
