@@ -12,14 +12,15 @@ import ctypes
 import http.client
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from database.engine import Database
 from scripts.devtools import instances
@@ -34,15 +35,51 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _READY_PATH = "/health/live"
 
 
-class _Stop(BaseException):
+class _Stop(Exception):
     """A signal asked for the end."""
+
+
+class Signals:
+    """What the signals said, looked at only where it is safe to stop.
+
+    A handler that raises would raise anywhere, for instance in a callback of a fork, where Python
+    swallows it and the wish to stop is lost. Here the signals write into a pipe, which is read
+    between steps and waited for in the end.
+    """
+
+    def __init__(self) -> None:
+        self._wanted = False
+        self._reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        os.set_blocking(self._reading, False)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._stop)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+
+    def _stop(self, number: int, frame: Any) -> None:
+        self._wanted = True
+
+    def check(self) -> None:
+        """Raise `_Stop` when a signal asked for the end."""
+        if self._wanted:
+            raise _Stop
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Sleep until a signal, also that of a child's end, or for `seconds`; then `check`."""
+        self.check()
+        select.select([self._reading], [], [], seconds)
+        with suppress(BlockingIOError):
+            os.read(self._reading, 4096)
+        self.check()
 
 
 class Server:
     """The processes of one gateway, in the order in which they were started."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+    def __init__(self, settings: Settings, environ: Mapping[str, str], signals: Signals) -> None:
         self.settings = settings
+        self._signals = signals
         self._environ = {**environ, "LOG_CONSOLE_LEVEL": settings.log_console_level}
         self._cleanup = ExitStack()
 
@@ -55,9 +92,11 @@ class Server:
         simulator = self._launch_simulator()
         with step("preparing the database"):
             self._migrate()
+        self._signals.check()
         if simulator is not None:
             with step("starting the simulator"):
                 self._connect_simulator(simulator)
+            self._signals.check()
         with step("starting the gateway"):
             gateway = self._start_gateway()
             self._wait_until_ready(gateway)
@@ -106,7 +145,7 @@ class Server:
                 )
             if _answers(self._reachable_host(), self.settings.port):
                 return
-            time.sleep(0.03)
+            self._signals.wait(0.03)
         raise Failed(f"The gateway did not answer within {_START_SECONDS:.0f} s.")
 
     def _reachable_host(self) -> str:
@@ -149,7 +188,6 @@ class Server:
         while True:
             if load is None and loads:
                 load = self._start_load(loads.pop(0))
-            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
             status = gateway.poll()
             if status is not None:
                 say(f"The gateway ended by itself (status {status}).")
@@ -161,6 +199,8 @@ class Server:
                 if load.returncode != 0:
                     say("The master contract was not loaded; the command above says why.")
                 load = None
+                continue
+            self._signals.wait()
 
     def _start_load(self, command: list[str]) -> subprocess.Popen[bytes]:
         load = subprocess.Popen(
@@ -213,10 +253,6 @@ def _answers(host: str, port: int) -> bool:
         connection.close()
 
 
-def _on_signal(number: int, frame: Any) -> NoReturn:
-    raise _Stop
-
-
 def _load(environ: Mapping[str, str]) -> Settings:
     try:
         return load_settings(environ=environ)
@@ -224,7 +260,7 @@ def _load(environ: Mapping[str, str]) -> Settings:
         raise Failed(str(error)) from None
 
 
-def run(environ: Mapping[str, str]) -> int:
+def run(environ: Mapping[str, str], signals: Signals) -> int:
     """Serve until a signal or a child's end; the exit status. `Failed` is for people to read."""
     environ = {"LOG_CONSOLE_LEVEL": "WARNING", **environ}
     settings = _load(environ)
@@ -242,7 +278,7 @@ def run(environ: Mapping[str, str]) -> int:
                 f"Port {settings.port} on {settings.host} is taken by another program: "
                 f"choose a free one, for instance PORT={settings.port + 1}."
             )
-        server = Server(_load(environ), environ)
+        server = Server(_load(environ), environ, signals)
         try:
             return server.serve()
         except _Stop:
@@ -255,12 +291,9 @@ def run(environ: Mapping[str, str]) -> int:
 
 def main() -> int:
     """Serve with the process's environment."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _on_signal)
+    signals = Signals()
     try:
-        return run(os.environ)
-    except _Stop:
-        return 0
+        return run(os.environ, signals)
     except (Failed, sandbox.SandboxError) as error:
         say(f"\n{error}")
         return 1
