@@ -122,6 +122,10 @@ class SessionService:
             self.renew(account, session, due)
         return held.broker
 
+    def deadline(self, account: Account) -> Deadline:
+        """How long a request of ours may take from now on, by the account's setting."""
+        return Deadline(self._clock, self._hold(account).config.api_timeout)
+
     def read(
         self,
         account: Account,
@@ -132,7 +136,7 @@ class SessionService:
 
         Only for what may be repeated: reads. Orders are sent by `services.orders` alone.
         """
-        due = deadline or Deadline(self._clock, self._timeout)
+        due = deadline or self.deadline(account)
         broker = self.connection(account, due)
         seen = broker.session
         try:
