@@ -35,8 +35,14 @@ GROUPS: dict[str, str] = {
         "go to the exchange."
     ),
     "Sandbox": "Trading with the simulator on this machine, for development and trying out.",
-    "Risk": "Limits for each account; all are off until set. A refusal names the rule.",
-    "Backup": "Where backups go and how long they stay.",
+    "Risk": (
+        "Limits for each account; all are off until set, and a refusal names the rule. "
+        "A version that does not enforce one of them refuses to start with it."
+    ),
+    "Backup": (
+        "Where backups go and how long they stay. A version that makes no backups by itself "
+        "refuses to start with these."
+    ),
 }
 
 _ENV_HEAD = """\

@@ -11,8 +11,12 @@ from pydantic import SecretStr
 
 from utils.settings.brokers import CREDENTIAL_FIELDS, BrokerSettings, JainamSettings
 from utils.settings.faults import Fault
-from utils.settings.layers import variable
+from utils.settings.layers import DEFAULT, variable
 from utils.settings.model import Settings
+
+NOT_ENFORCED = ("risk_", "backup_dir", "backup_interval", "backup_retention_days", "backup_keep")
+"""Fields whose meaning is settled, while the service that acts on them is still to come. Whoever
+adds one takes its fields out of here."""
 
 SHORTEST_SECRET = 32
 _FEWEST_CHARACTERS = 10
@@ -123,6 +127,13 @@ def storage_can_be_shared(settings: Settings) -> Iterator[Fault]:
         yield Fault("WEBSOCKET_PORT", "should differ from PORT")
 
 
+def promises_are_kept(settings: Settings) -> Iterator[Fault]:
+    """A limit that nothing enforces is refused: whoever sets it would trust in it."""
+    for name in type(settings).model_fields:
+        if name.startswith(NOT_ENFORCED) and settings.origin(variable(name)) != DEFAULT:
+            yield Fault(variable(name), "is not enforced by this version: unset it")
+
+
 Rule = Callable[[Settings], Iterator[Fault]]
 
 RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
@@ -130,6 +141,7 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     (credentials_are_complete, ("JAINAM_ACCOUNT_TYPE",)),
     (sandbox_is_no_accident, ("ENVIRONMENT", "SANDBOX", "JAINAM_BASE_URL", "WISDOM_BASE_URL")),
     (limits_protect_real_hosts, ("SANDBOX", "JAINAM_BASE_URL", "WISDOM_BASE_URL")),
+    (promises_are_kept, ()),
     (storage_can_be_shared, ("DATABASE_URL", "PORT", "WEBSOCKET_PORT")),
 )
 """Every rule, and the variables without which its verdict would mislead."""

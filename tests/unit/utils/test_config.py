@@ -366,6 +366,15 @@ class TestRules:
         named = load({**environ, "JAINAM_CLIENT_ID": "CLIENT01"}, tmp_path)
         assert (named.jainam.account_type, named.jainam.client_id) == ("NORMAL", "CLIENT01")
 
+    def test_a_limit_that_nothing_enforces_is_refused(
+        self, base: dict[str, str], tmp_path: Path
+    ) -> None:
+        environ = {**base, "RISK_MAX_DAILY_LOSS": "25000", "BACKUP_KEEP": "9"}
+        assert faults(environ, tmp_path) == {
+            "RISK_MAX_DAILY_LOSS": "is not enforced by this version: unset it",
+            "BACKUP_KEEP": "is not enforced by this version: unset it",
+        }
+
     def test_the_feed_has_a_port_of_its_own(self, base: dict[str, str], tmp_path: Path) -> None:
         assert "WEBSOCKET_PORT" in faults({**base, "PORT": "8765"}, tmp_path)
 
@@ -389,23 +398,24 @@ class TestValues:
     def test_values_are_typed(self, base: dict[str, str], tmp_path: Path) -> None:
         environ = {
             **base,
-            "RISK_MAX_ORDER_VALUE": "500000.50",
-            "RISK_ALLOWED_EXCHANGES": "nse, nfo,",
-            "RISK_SQUARE_OFF_TIME": "15:15",
+            "MASTER_CONTRACT_EXCHANGES": "nse, nfo,",
             "TRUSTED_PROXIES": "127.0.0.1, 10.0.0.0/8",
             "LOG_LEVEL": "warning",
             "LOG_DIR": "elsewhere",
             "DATABASE_URL": "sqlite:///db/two.db?timeout=3",
         }
         settings = load(environ, tmp_path)
-        assert settings.risk_max_order_value == Decimal("500000.50")
-        assert settings.risk_allowed_exchanges == ("NSE", "NFO")
+        assert settings.master_contract_exchanges == ("NSE", "NFO")
         assert settings.trusted_proxies == ("127.0.0.1", "10.0.0.0/8")
         assert settings.log_level == settings.log_console_level == "WARNING"
         assert settings.log_dir.is_absolute()
         url = settings.database_url.get_secret_value()
         assert url.startswith("sqlite:////")
         assert url.endswith("/db/two.db?timeout=3")
+
+    def test_money_is_decimal(self) -> None:
+        settings = Settings(risk_max_order_value="500000.50", risk_square_off_time="15:15")
+        assert settings.risk_max_order_value == Decimal("500000.50")
 
     def test_production_has_its_own_defaults(self, base: dict[str, str], tmp_path: Path) -> None:
         settings = load({**base, **CREDENTIALS, "ENVIRONMENT": "Production"}, tmp_path)
