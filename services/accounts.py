@@ -163,12 +163,15 @@ class AccountService:
     # Changing ----------------------------------------------------------------------------------
 
     def sync_environment(self) -> None:
-        """Make the shared accounts what the environment says: one per broker with credentials."""
-        changed = False
-        for name in self._registry.names():
-            changed |= self._sync_one(name, self._section(name))
+        """Give each broker whose credentials stand in the environment its shared account.
+
+        Only the account's existence is stored. What it is made of is read from the settings by
+        every process for itself, so that a command that runs without them changes nothing for the
+        processes that serve.
+        """
+        created = [name for name in self._registry.names() if self._create_shared(name)]
         self._synced = True
-        if changed:
+        if created:
             self._changed("environment")
 
     def add(
@@ -280,15 +283,27 @@ class AccountService:
             with self._database.read() as conn:
                 found = rows.list_accounts(conn)
             accounts = [self._view(row) for row in found if row.enabled]
-            copy = _Snapshot(stamp, {account.label: account for account in accounts})
+            copy = _Snapshot(stamp, {a.label: a for a in accounts if a is not None})
             self._copy = copy
         return copy
 
-    def _view(self, row: rows.AccountRow) -> Account:
+    def _view(self, row: rows.AccountRow) -> Account | None:
+        """The account of a row; None for one of the environment's that has no credentials here."""
+        sandbox = self._settings.sandbox
+        if row.source != rows.ENVIRONMENT:
+            return Account(
+                row.id, row.label, row.broker, row.cluster, row.account_type, row.client_id,
+                row.owner_id, row.source, sandbox, row.host_lookup, row.base_url, row.options,
+            )
+        section = self._section(row.broker)
+        if row.broker not in self._registry.names() or not section.has_credentials:
+            return None
+        info = self.broker_info(row.broker)
         return Account(
-            row.id, row.label, row.broker, row.cluster, row.account_type, row.client_id,
-            row.owner_id, row.source, self._settings.sandbox, row.host_lookup, row.base_url,
-            row.options,
+            row.id, row.label, row.broker,
+            getattr(section, "symphony_server", info.default_cluster),
+            getattr(section, "account_type", (*info.account_types, "")[0]),
+            section.client_id, None, row.source, sandbox, getattr(section, "host_lookup", True),
         )
 
     def _changed(self, who: str) -> None:
@@ -329,42 +344,25 @@ class AccountService:
         register_secret(*(secret.reveal() for secret in found.values()))
         return found
 
-    def _sync_one(self, name: str, section: BrokerSettings) -> bool:
-        """Create, change or retire the environment's account of one broker; True on a change."""
-        info = self.broker_info(name)
+    def _create_shared(self, name: str) -> bool:
+        """Make the row of the environment's account of one broker; True if it was not there."""
+        if not self._section(name).has_credentials:
+            return False
         with self._database.read() as conn:
             row = rows.find_account(conn, name)
-        if row is not None and row.source != rows.ENVIRONMENT:
-            if section.has_credentials:
+        if row is not None:
+            if row.source != rows.ENVIRONMENT:
                 log.error(
                     "the label %s belongs to an account that a user added: the credentials in "
                     "the environment are not used", name,
                 )
             return False
-        wanted = rows.NewAccount(
-            label=name,
-            broker=name,
-            credentials={},
-            cluster=getattr(section, "symphony_server", info.default_cluster),
-            account_type=getattr(section, "account_type", (*info.account_types, "")[0]),
-            client_id=section.client_id,
-            source=rows.ENVIRONMENT,
-            host_lookup=getattr(section, "host_lookup", True),
-            enabled=section.has_credentials,
-        )
-        if row is None and not wanted.enabled:
-            return False
-        if row is not None and _describes(wanted, row):
-            return False
-        at = self._clock.now()
+        shared = rows.NewAccount(label=name, broker=name, credentials={}, source=rows.ENVIRONMENT)
         try:
             with self._database.write() as conn:
-                if row is None:
-                    rows.create_account(conn, wanted, self._vault, at=at)
-                else:
-                    rows.update_account(conn, row.id, wanted, self._vault, at=at)
-        except AlreadyExists:  # another process was faster
-            log.debug("account %s was synchronised by another process", name)
+                rows.create_account(conn, shared, self._vault, at=self._clock.now())
+        except AlreadyExists:
+            log.debug("account %s was made by another process", name)
         return True
 
     def _refuse_known_keys(self, broker: str, credentials: Mapping[str, Secret]) -> None:
@@ -378,11 +376,6 @@ class AccountService:
                     f"These credentials are in use by the account '{account.label}': one key can "
                     "have only one session."
                 )
-
-
-def _describes(wanted: rows.NewAccount, row: rows.AccountRow) -> bool:
-    names = ("cluster", "account_type", "client_id", "host_lookup", "enabled")
-    return all(getattr(wanted, name) == getattr(row, name) for name in names)
 
 
 def _prefix(broker: str) -> str:

@@ -9,19 +9,19 @@ one login. When a login is allowed at all is decided by `services.session_policy
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
-from broker.base import AccountConfig, Broker, Clock, Deadline, Runtime
+from broker.base import Broker, Clock, Deadline, Runtime
 from broker.errors import BrokerError, SessionExpired
 from broker.models import Session
 from database.crypto import Vault
 from database.engine import Database
 from database.errors import StorageError
 from services.accounts import Account, AccountService
+from services.adapters import Adapters, Held
 from services.alarms import AlarmService
 from services.errors import ServiceError
 from services.flags import FlagService
@@ -42,6 +42,8 @@ __all__ = ["SessionService", "SessionStatus"]
 
 log = logging.getLogger(__name__)
 
+SELF_CHECK = "self_check"
+
 T = TypeVar("T")
 
 _VERSION = "version.sessions"
@@ -54,21 +56,6 @@ _EXPIRES = gauge(
     ("account",),
     across_workers="mostrecent",
 )
-
-
-class _Held:
-    """An account's adapter in this process, and which session it has attached."""
-
-    __slots__ = ("broker", "config", "lock", "mark", "seen", "stamp", "version")
-
-    def __init__(self, broker: Broker, config: AccountConfig, mark: str, stamp: str) -> None:
-        self.broker = broker
-        self.config = config
-        self.mark = mark
-        self.stamp = stamp
-        self.seen = ""
-        self.version = -1
-        self.lock = threading.Lock()
 
 
 class SessionService:
@@ -99,9 +86,7 @@ class SessionService:
         self._policy = policy or LoginPolicy()
         self._timeout = timeout
         self._store = SessionStore(database, vault, runtime.clock)
-        self._building = threading.Lock()
-        self._held: dict[int, _Held] = {}
-        self._retired: list[Broker] = []
+        self._adapters = Adapters(accounts, runtime)
 
     # Using -------------------------------------------------------------------------------------
 
@@ -110,7 +95,7 @@ class SessionService:
 
         `SessionExpired` or `LoginFailed` when there is no session and none can be had now.
         """
-        held = self._hold(account)
+        held = self._adapters.hold(account)
         stamp = self._flags.get(_VERSION)
         session = held.broker.session
         if session is not None and held.seen == stamp and not self._is_over(session):
@@ -124,7 +109,7 @@ class SessionService:
 
     def deadline(self, account: Account) -> Deadline:
         """How long a request of ours may take from now on, by the account's setting."""
-        return Deadline(self._clock, self._hold(account).config.api_timeout)
+        return Deadline(self._clock, self._adapters.hold(account).config.api_timeout)
 
     def read(
         self,
@@ -159,7 +144,7 @@ class SessionService:
         only its market data died; the session is kept until a better one is there.
         `SessionExpired` (perhaps with `retry_after`) or `LoginFailed` when no login is allowed.
         """
-        held = self._hold(account)
+        held = self._adapters.hold(account)
         due = deadline or Deadline(self._clock, self._timeout)
         with self._alone(account, held, due):
             current = held.broker.session
@@ -187,10 +172,11 @@ class SessionService:
     def login(self, account: Account, *, force: bool = False) -> SessionStatus:
         """A person connects the account: what kept it out is forgotten.
 
-        A live session is kept unless `force`. Raises what the broker said.
+        A live session is kept unless `force`. Raises what the broker said. After a new login the
+        self-check runs, and an alarm tells what it could not read.
         """
         self._accounts.require_broker(account.broker)
-        held = self._hold(account)
+        held = self._adapters.hold(account)
         with self._alone(account, held, Deadline(self._clock, self._timeout)):
             stored = self._store.load(account.id)
             live = stored.session is not None and not self._is_over(stored.session)
@@ -199,11 +185,13 @@ class SessionService:
             else:
                 state = self._policy.forgiven(stored.state)
                 self._log_in(account, held, state, automatic=False)
+        if not live or force:
+            self._check_up(account)
         return self.status(account)
 
     def logout(self, account: Account) -> None:
         """A person disconnects the account: it stays out until a person connects it again."""
-        held = self._hold(account)
+        held = self._adapters.hold(account)
         with self._alone(account, held, Deadline(self._clock, self._timeout)):
             stored = self._store.load(account.id)
             state = replace(self._policy.forgiven(stored.state), wanted=False)
@@ -247,37 +235,23 @@ class SessionService:
 
     def close(self) -> None:
         """Give back the connections of this process; the sessions live on."""
-        with self._building:
-            brokers = [held.broker for held in self._held.values()] + self._retired
-            self._held, self._retired = {}, []
-        for broker in brokers:
-            broker.close()
+        self._adapters.close()
 
     # Inside ------------------------------------------------------------------------------------
 
-    def _hold(self, account: Account) -> _Held:
-        stamp = self._accounts.stamp()
-        held = self._held.get(account.id)
-        if held is not None and held.stamp == stamp:
-            return held
-        with self._building:
-            held = self._held.get(account.id)
-            if held is not None and held.stamp == stamp:
-                return held
-            config = self._accounts.config(account)
-            if held is not None and held.config == config:
-                held.stamp = stamp
-                return held
-            if held is not None:  # calls under way may still use it
-                self._retired.append(held.broker)
-            build: Callable[..., Broker] = self._accounts.broker_class(account.broker)
-            broker = build(config, self._runtime)
-            held = _Held(broker, config, self._accounts.mark(config), stamp)
-            self._held[account.id] = held
-            return held
+    def _check_up(self, account: Account) -> None:
+        """Run the self-check and tell its result as an alarm, or end the one there is."""
+        try:
+            faults = self.self_check(account)
+        except (BrokerError, ServiceError) as error:
+            faults = [str(error)]
+        if faults:
+            self._alarms.open(SELF_CHECK, account.label, " ".join(faults))
+        else:
+            self._alarms.close(SELF_CHECK, account.label)
 
     @contextmanager
-    def _alone(self, account: Account, held: _Held, deadline: Deadline) -> Iterator[None]:
+    def _alone(self, account: Account, held: Held, deadline: Deadline) -> Iterator[None]:
         """Nobody else, in any process, changes the session of this key meanwhile."""
         busy = f"Account '{account.label}' is being logged in. Try again in a moment."
         if not held.lock.acquire(timeout=deadline.remaining()):
@@ -290,7 +264,7 @@ class SessionService:
         finally:
             held.lock.release()
 
-    def _look(self, account: Account, held: _Held, stamp: str, deadline: Deadline) -> None:
+    def _look(self, account: Account, held: Held, stamp: str, deadline: Deadline) -> None:
         """Attach what the database holds, if it is another session than the attached one."""
         if not held.lock.acquire(timeout=deadline.remaining()):
             raise SessionExpired(
@@ -309,14 +283,14 @@ class SessionService:
         finally:
             held.lock.release()
 
-    def _attach(self, held: _Held, stored: Stored) -> None:
+    def _attach(self, held: Held, stored: Stored) -> None:
         if stored.session is not None:
             register_secret(*(token.reveal() for token in stored.session.tokens.values()))
         held.broker.attach(stored.session)
         held.version = stored.version
 
     def _put(
-        self, held: _Held, account: Account, session: Session | None, state: LoginState
+        self, held: Held, account: Account, session: Session | None, state: LoginState
     ) -> None:
         """Store the session (None: there is none) with the record of logins, and use it here."""
         version = self._store.save(account.id, session, state)
@@ -324,7 +298,7 @@ class SessionService:
             held.broker.attach(session)
         held.version = version
 
-    def _log_in_again(self, account: Account, held: _Held, state: LoginState) -> None:
+    def _log_in_again(self, account: Account, held: Held, state: LoginState) -> None:
         """An automatic login, if the rules allow one."""
         if state.mark and state.mark != held.mark:
             state = replace(self._policy.forgiven(state), wanted=state.wanted)
@@ -346,7 +320,7 @@ class SessionService:
     def _log_in(
         self,
         account: Account,
-        held: _Held,
+        held: Held,
         state: LoginState,
         *,
         automatic: bool,

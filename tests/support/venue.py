@@ -67,6 +67,7 @@ class Venue:
     lifetime: timedelta = timedelta(hours=10)
     gate: threading.Event | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
+    faults: list[str] = field(default_factory=list)
     quotes_asked: list[list[InstrumentRef]] = field(default_factory=list)
 
     def login(self, config: AccountConfig, clock: Clock) -> Session:
@@ -217,7 +218,7 @@ class VenueBroker(Broker):
 
     def self_check(self, *, deadline: Deadline) -> list[str]:
         self._demand()
-        return ["The trade book can't be read."]
+        return list(self.venue.faults)
 
     def close(self) -> None:
         self.closed = True

@@ -136,7 +136,7 @@ def test_no_canary_comes_out(
         config = stack.accounts.config(account)
         seen.append(
             f"{account!r} {broker!r} {config!r} {vars(broker)!r} {broker.session!r} "
-            f"{stack.sessions.status(account)!r} {stack.sessions._held[account.id]!r} "
+            f"{stack.sessions.status(account)!r} {stack.sessions._adapters.hold(account)!r} "
             f"{NewAccount('x', 'jainam_prop', second)!r}"
         )
         with pytest.raises(TypeError, match="pickled"):

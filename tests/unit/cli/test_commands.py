@@ -167,6 +167,8 @@ def test_accounts(shell: Shell, venue: Venue) -> None:
     assert not rows["jainam_prop"]["connected"]
     assert "CANARY" not in json.dumps(rows)
     assert "prop-c" in shell.ok("accounts", "list")
+    assert "can read everything" in shell.ok("accounts", "self-check", "prop-c")
+    venue.faults = ["The trade book can't be read."]
     assert "trade book can't be read" in shell.fails("accounts", "self-check", "prop-c")
     assert "is disconnected" in shell.ok("accounts", "logout", "prop-c")
     shell.ok("accounts", "login", "prop-c")

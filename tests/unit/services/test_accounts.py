@@ -67,6 +67,8 @@ def test_a_changed_environment_changes_the_account(
     assert (again.id, again.cluster) == (first.id, "A")
     gone = Stack(main_database, tmp_path, clock, variables={})
     assert gone.accounts.all() == []
+    clock.advance(1)
+    assert stack.account == first  # a command without the variables takes nothing away
     back = Stack(main_database, tmp_path, clock)
     assert back.account.id == first.id
 

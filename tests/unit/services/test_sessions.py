@@ -490,8 +490,18 @@ def test_dead_market_data_never_costs_the_session_that_trades(
     assert rules(stack) == []
 
 
-def test_the_self_check_passes_on_what_is_wrong(stack: Stack) -> None:
+def test_the_self_check_passes_on_what_is_wrong(stack: Stack, venue: Venue) -> None:
+    venue.faults = ["The trade book can't be read."]
     assert stack.sessions.self_check(stack.account) == ["The trade book can't be read."]
+
+
+def test_connecting_checks_what_can_be_read(stack: Stack, venue: Venue) -> None:
+    venue.faults = ["The trade book can't be read."]
+    assert stack.sessions.login(stack.account).connected
+    assert [alarm.message for alarm in stack.alarms.list()] == venue.faults
+    venue.faults = []
+    stack.sessions.login(stack.account, force=True)
+    assert rules(stack) == []
 
 
 def test_no_secret_is_stored_or_logged_in_the_open(
