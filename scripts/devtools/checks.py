@@ -26,7 +26,6 @@ def steps(python: Path, *, tests: bool, pytest_arguments: Sequence[str]) -> list
         return [Step("tests", (*tool, "pytest", *pytest_arguments))]
     lint = [
         Step("style", (*tool, "ruff", "check", ".")),
-        Step("format", (*tool, "ruff", "format", "--check", ".")),
         Step("types", (*tool, "mypy")),
         Step("imports", (str(python), "scripts/architecture.py")),
     ]
