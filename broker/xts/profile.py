@@ -77,8 +77,7 @@ def usual_segments(*, in_lots: frozenset[Exchange] = frozenset()) -> tuple[Segme
             exchange,
             name,
             number,
-            # §5.5 says so of NSEFO; §16 Q27 of NSE as such, hence the smaller limit on CDS too.
-            freeze_plus_one=exchange in (Exchange.NFO, Exchange.CDS),
+            freeze_plus_one=exchange is Exchange.NFO,  # §5.5, §9.4
             quantity_unit=LOTS if exchange in in_lots else UNITS,
         )
         for exchange, (name, number) in numbers.items()
