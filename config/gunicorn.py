@@ -62,16 +62,12 @@ def on_starting(server: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Let the application start its background work, in the worker and after the fork."""
-    start_background = getattr(worker.wsgi, "start_background", None)
-    if start_background is not None:
-        start_background(worker)
+    _call(worker, "start_background")
 
 
 def worker_exit(server: Any, worker: Any) -> None:
     """Let the application end its background work and give back its connections."""
-    stop_background = getattr(worker.wsgi, "stop_background", None)
-    if stop_background is not None:
-        stop_background(worker)
+    _call(worker, "stop_background")
 
 
 def child_exit(server: Any, worker: Any) -> None:
@@ -80,3 +76,10 @@ def child_exit(server: Any, worker: Any) -> None:
         from prometheus_client import multiprocess  # decides at its import where figures are kept
 
         multiprocess.mark_process_dead(worker.pid)
+
+
+def _call(worker: Any, name: str) -> None:
+    """Call a method that the application may have; a worker that failed to load has none."""
+    method = getattr(getattr(worker, "wsgi", None), name, None)
+    if method is not None:
+        method(worker)

@@ -292,6 +292,7 @@ def test_a_gateway_that_does_not_start_says_where_to_look(project: Path) -> None
         assert "error.log says why" in run.output
     log = (project / "log" / str(run.port) / "error.log").read_text(encoding="utf-8")
     assert "broken on purpose" in log
+    assert "during worker exit" not in log
 
 
 def test_faults_of_the_configuration_come_first(project: Path) -> None:
