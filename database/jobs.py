@@ -153,13 +153,22 @@ def finish(
     )).rowcount)
 
 
-def fail_silent(conn: Connection, silent_since: datetime, *, at: datetime) -> list[JobRow]:
-    """Mark jobs without a heartbeat since then as failed (their process has died); which."""
-    dead = _jobs.all(conn, _jobs.select().where(
-        Job.state.in_(_ACTIVE), Job.heartbeat_at < silent_since
+def silent(conn: Connection, kind: str, since: datetime) -> list[JobRow]:
+    """Active jobs of this kind without a heartbeat since then."""
+    return _jobs.all(conn, _jobs.select().where(
+        Job.kind == kind, Job.state.in_(_ACTIVE), Job.heartbeat_at < since
     ))
+
+
+def fail_silent(
+    conn: Connection, kind: str, since: datetime, *, at: datetime
+) -> list[JobRow]:
+    """Mark active jobs without a heartbeat since then as failed: their process died; which."""
     report = {"error": "the process that did the work has died"}
-    return [job for job in dead if finish(conn, job.id, JobState.FAILED, report, at=at)]
+    return [
+        job for job in silent(conn, kind, since)
+        if finish(conn, job.id, JobState.FAILED, report, at=at)
+    ]
 
 
 def prune(conn: Connection, before: datetime) -> int:

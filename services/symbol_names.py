@@ -127,7 +127,7 @@ class SymbolNamer:
         self, instrument: Instrument, symbol: str, instrument_type: str, tradable: int = 1
     ) -> SymbolRow:
         """The row of something without expiry: its name is what it is called in full."""
-        name = instrument.description.strip().removesuffix(f"-{instrument.series}")
+        name = " ".join(instrument.description.split()).removesuffix(f"-{instrument.series}")
         return _row(instrument, symbol, name, "", 0.0, instrument_type, tradable)
 
     def _date(self, expiry: date | None) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from database.engine import Database
 from database.symbol_text import SearchText
 from database.symbols import Generation, Row, SymbolReader
 from services.errors import InvalidRequest, UnknownSymbol
-from utils.clock import trading_day
+from utils.clock import SystemClock, trading_day
 
 _CACHE_SIZE = 4_096  # records a broker and kind of look-up; about 1 KB each
 _MAX_QUERY = 64
@@ -67,9 +67,9 @@ class _Known:
 class SymbolService:
     """Look-ups both ways, search, expiries and lists, per broker."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock | None = None) -> None:
         self._reader = SymbolReader(database)
-        self._clock = clock
+        self._clock: Clock = clock or SystemClock()
         self._fresh_for = 0.005 if database.symbols_engine.dialect.name == "sqlite" else 0.1
         self._checked_at = -1.0
         self._numbers: dict[str, int] = {}

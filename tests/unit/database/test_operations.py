@@ -77,9 +77,10 @@ class TestJobs:
     def test_a_silent_job_has_died(self, database: Database) -> None:
         with database.write() as conn:
             job, _ = jobs.enqueue(conn, "master_contract", "jainam_prop", "asha", at=NOON)
-            assert jobs.fail_silent(conn, NOON, at=NOON + SECOND) == []
+            assert jobs.fail_silent(conn, "master_contract", NOON, at=NOON) == []
+            assert jobs.fail_silent(conn, "backup", NOON + SECOND, at=NOON) == []
             assert [dead.id for dead in jobs.fail_silent(
-                conn, NOON + SECOND, at=NOON + SECOND
+                conn, "master_contract", NOON + SECOND, at=NOON + SECOND
             )] == [job.id]
             failed = jobs.latest(conn, "master_contract", "jainam_prop")
             assert failed is not None and failed.state is JobState.FAILED

@@ -1,0 +1,155 @@
+"""`Scheduler`: recurring work, done by one process at a time.
+
+Every process that serves has one. Work that is meant for one process only runs where the lease is
+held (a row in the database, so it holds over hosts too); the others look every few seconds
+whether it has lapsed. A holder that can't renew stops by itself before anybody else starts.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+
+from broker.base import Clock
+from database import leases
+from database.engine import Database
+from database.errors import StorageError
+from utils.clock import IST
+
+log = logging.getLogger(__name__)
+
+LEASE = "scheduler"
+_RENEW_EVERY = 5.0
+_LASTS = 20.0
+_MARGIN = 2.0  # seconds before the lease lapses at which its holder stops by itself
+_THREADS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Recurring:
+    """A piece of recurring work, and when it comes next (None: not scheduled yet)."""
+
+    name: str
+    seconds: float
+    leased: bool
+    next_run: datetime | None
+
+
+class Scheduler:
+    """Runs work at intervals, from `start` to `close`. Work that raises is logged and goes on."""
+
+    def __init__(self, database: Database, clock: Clock, *, holder: str | None = None) -> None:
+        self._database = database
+        self._clock = clock
+        self.holder = holder or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._works: dict[str, tuple[float, bool, bool, Callable[[], object]]] = {}
+        self._scheduler: Any = None
+        self._held_until = float("-inf")
+
+    @property
+    def holds_lease(self) -> bool:
+        """Whether this process is the one that does what only one may do."""
+        return self._clock.monotonic() < self._held_until
+
+    def every(
+        self, name: str, seconds: float, work: Callable[[], object], *,
+        leased: bool = True, at_once: bool = False,
+    ) -> None:
+        """Do `work` every so many seconds; `at_once`: the first time when this process may.
+
+        `leased` False: in every process. A run that lasts longer than the interval is not doubled.
+        """
+        if name in self._works:
+            raise ValueError(f"there is recurring work called {name!r} already")
+        self._works[name] = (seconds, leased, at_once, work)
+        if self._scheduler is not None:
+            self._schedule(name)
+
+    def start(self) -> None:
+        """Begin. To be called in the process that serves, after any fork."""
+        if self._scheduler is not None:
+            return
+        self._scheduler = BackgroundScheduler(
+            timezone=IST, executors={"default": ThreadPoolExecutor(_THREADS)},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+            daemon=True,
+        )
+        self._scheduler.start()
+        self.renew()
+        self._scheduler.add_job(
+            self._renew_and_catch_up, IntervalTrigger(seconds=_RENEW_EVERY), id="_lease"
+        )
+        for name in self._works:
+            self._schedule(name)
+
+    def renew(self) -> bool:
+        """Take or keep the lease; whether it is held."""
+        asked = self._clock.monotonic()
+        try:
+            with self._database.write() as conn:
+                held = leases.acquire(
+                    conn, LEASE, self.holder, at=self._clock.now(), lasts=timedelta(seconds=_LASTS)
+                )
+        except StorageError as error:
+            log.warning("the scheduler's lease can't be renewed: %s", error)
+            return self.holds_lease
+        self._held_until = asked + _LASTS - _MARGIN if held else float("-inf")
+        return held
+
+    def run(self, name: str) -> bool:
+        """Do a piece of work now, if this process may; False when it may not or it failed."""
+        _, leased, _, work = self._works[name]
+        if leased and not self.holds_lease:
+            return False
+        try:
+            work()
+        except Exception:
+            log.exception("the recurring work %r failed", name)
+            return False
+        return True
+
+    def list(self) -> list[Recurring]:
+        """All recurring work, by name."""
+        found = []
+        for name, (seconds, leased, _, _) in sorted(self._works.items()):
+            job = None if self._scheduler is None else self._scheduler.get_job(name)
+            found.append(Recurring(name, seconds, leased, job.next_run_time if job else None))
+        return found
+
+    def close(self) -> None:
+        """Stop, wait for what is running, and give the lease back."""
+        scheduler, self._scheduler = self._scheduler, None
+        if scheduler is None:
+            return
+        scheduler.shutdown(wait=True)
+        self._held_until = float("-inf")
+        try:
+            with self._database.write() as conn:
+                leases.release(conn, LEASE, self.holder)
+        except StorageError as error:
+            log.warning("the scheduler's lease lapses by itself: %s", error)
+
+    def _renew_and_catch_up(self) -> None:
+        held_before = self.holds_lease
+        if self.renew() and not held_before:
+            log.info("this process now runs the recurring work")
+            for name, (_, leased, at_once, _) in self._works.items():
+                if leased and at_once:
+                    self._scheduler.modify_job(name, next_run_time=datetime.now(IST))
+
+    def _schedule(self, name: str) -> None:
+        seconds, _, at_once, _ = self._works[name]
+        first = {"next_run_time": datetime.now(IST)} if at_once else {}
+        self._scheduler.add_job(
+            self.run, IntervalTrigger(seconds=seconds), args=[name], id=name, **first
+        )

@@ -1,0 +1,1 @@
+"""A broker without a venue, whose master contract is what the account's options say."""
