@@ -116,12 +116,16 @@ INDEX_LIST = Endpoint(
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One API of one account: where it is, its circuit, and the token, once there is one."""
+    """One API of one account: where it is, its circuit, and the token, once there is one.
+
+    `refused`: there is no token because the venue refused the login.
+    """
 
     transport: Transport
     prefix: str
     breaker: Breaker
     token: Secret | None = None
+    refused: bool = False
 
 
 class Wire:
@@ -337,9 +341,13 @@ class XtsClient:
         if not lines:
             raise SessionExpired("There is no session with the broker.")
         line = lines[api]
-        if line.token is None:
+        if line.token is not None:
+            return line
+        if line.refused:
             raise LoginFailed(
-                "Market data is not available: its login did not succeed. "
-                "Trading works; log in again to try once more."
+                "Market data is not available: the broker refused its login. Trading works. "
+                "Correct the market-data credentials and connect the account again."
             )
-        return line
+        raise SessionExpired(
+            "Market data is not available: its login did not succeed. Trading works.", partial=True
+        )

@@ -7,6 +7,7 @@ share their limits; circuits belong to broker, host and API, so all accounts the
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from broker.base import AccountConfig, Limit, Operation, Runtime
@@ -16,7 +17,7 @@ from broker.pacing import Pacer
 from broker.transport import Transport
 from broker.xts.client import Line
 from broker.xts.envelope import Api
-from broker.xts.login import Base, base_of
+from broker.xts.login import MARKET_REFUSED, Base, base_of
 from broker.xts.profile import LOOPBACK_HOSTS, XtsProfile
 
 _SUBMITS = frozenset({Operation.PLACE, Operation.MODIFY})
@@ -54,7 +55,8 @@ class Connection:
         for api in (Api.INTERACTIVE, Api.MARKET):
             line = self.line(api, base_of(session))
             token = session.tokens.get(api.value)
-            lines[api] = Line(line.transport, line.prefix, line.breaker, token)
+            refused = session.details.get(MARKET_REFUSED) == "true"
+            lines[api] = replace(line, token=token, refused=refused)
         return lines
 
     def close(self) -> None:

@@ -36,6 +36,7 @@ from broker.xts.values import IST, Unreadable, flag, text, token_expiry
 INTERACTIVE_PATH = "interactivePath"
 INTERACTIVE_PORT = "interactivePort"
 MARKET_ERROR = "marketDataError"
+MARKET_REFUSED = "marketDataRefused"
 
 _CREDENTIAL_WORDS = re.compile(
     r"credential|invalid|incorrect|wrong|app ?key|secret|not (found|valid|exist)", re.IGNORECASE
@@ -74,7 +75,8 @@ class Login:
         """Log in to both APIs, each once.
 
         Without the interactive API there is no session. Without market data there is one, and the
-        observer is told: the way out of a position must not hang on quotes.
+        observer is told: the way out of a position must not hang on quotes. Its calls then raise
+        `LoginFailed` when the venue refused the login, and a partial `SessionExpired` otherwise.
         """
         base, result = self._interactive()
         token = _token(result)
@@ -88,6 +90,7 @@ class Login:
             details[MARKET_USER_ID] = text(market.get("userID"))
         except (BrokerError, Unreadable) as exc:
             details[MARKET_ERROR] = str(exc)
+            details[MARKET_REFUSED] = str(isinstance(exc, LoginFailed)).lower()
             self._tell("market_data_login", str(exc))
         now = self._runtime.clock.now()
         return Session(tokens, details, opened_at=now, expires_at=self._expiry(token, now))

@@ -278,7 +278,7 @@ class Rig:
 
 def session(**details: str) -> Session:
     """An open session at both APIs."""
-    known = {"userID": "DEALER1", "clientCodes": "CLIENT1", "isInvestorClient": "false"}
+    known = {"user_id": "DEALER1", "clientCodes": "CLIENT1", "isInvestorClient": "false"}
     opened = datetime(2026, 11, 16, 4, 0, tzinfo=UTC)
     return Session(
         {"interactive": Secret("ITOKEN-canary-5"), "market_data": Secret("MTOKEN-canary-6")},

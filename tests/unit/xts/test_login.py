@@ -17,6 +17,7 @@ from broker.errors import (
     OutcomeUnknown,
     ProtocolError,
     RateLimited,
+    SessionExpired,
 )
 from broker.jainam_prop.declaration import PROFILE
 from broker.models import Exchange, InstrumentRef, Session
@@ -85,7 +86,7 @@ def test_through_the_host_lookup(jainam: Build, ready: Venue) -> None:
         "source": "WEBAPI",
     }
     assert found.details == {
-        "userID": "DEALER1",
+        "user_id": "DEALER1",
         "clientCodes": "CLIENT1",
         "isInvestorClient": "false",
         "interactivePath": "/5hostlookup",
@@ -296,8 +297,14 @@ def test_a_blip_of_market_data_is_tried_once_more(jainam: Build, ready: Venue) -
     assert "market_data" in log_in(jainam()).tokens
     ready.on(MARKET, (502, b"<html>"))
     before = len(ready.sent(MARKET))
-    assert "market_data" not in log_in(jainam()).tokens
+    rig = jainam()
+    found = log_in(rig)
+    assert "market_data" not in found.tokens
     assert len(ready.sent(MARKET)) - before == 2
+    rig.broker.attach(found)
+    with pytest.raises(SessionExpired) as caught:
+        rig.broker.depth(InstrumentRef(Exchange.NSE, "2885"), deadline=rig.deadline())
+    assert caught.value.partial, "the interactive session need not suffer for it"
 
 
 def jwt(expires: datetime) -> str:
