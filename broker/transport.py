@@ -9,15 +9,12 @@ or a body.
 
 from __future__ import annotations
 
-import json as json_codec
 import logging
 import os
 import threading
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import lru_cache
 from types import TracebackType
 from typing import Self, cast
@@ -28,6 +25,7 @@ import httpx
 
 from broker.base import Clock, Deadline
 from broker.errors import BrokerBusy, BrokerError, ConnectFailed, OutcomeUnknown
+from broker.payload import encode, unpacked
 from broker.sockets import DeadlineBackend, Until
 
 MAX_BODY = 64 * 1024 * 1024
@@ -36,8 +34,6 @@ MAX_BODY = 64 * 1024 * 1024
 KEEPALIVE = 20.0
 """Seconds before an idle connection is dropped: XTS drops its end after 65 s (XTS reference §2),
 and a connection that dies under a request looks exactly like "accepted, then closed"."""
-
-_STREAM_STEP = 256 * 1024
 
 # httpx logs every URL with its query at INFO, httpcore every answer's headers at DEBUG.
 for _name in ("httpx", "httpcore"):
@@ -177,7 +173,7 @@ class Transport:
     def close(self) -> None:
         """Give the shared pool back; its last user closes the connections."""
         if self._pool is not None:
-            _POOLS.give_back(self._pool)
+            _POOLS.give_back(self._pool, id(self))
             self._pool = None
 
     @contextmanager
@@ -213,7 +209,7 @@ class Transport:
         fields = [("accept", "*/*"), ("accept-encoding", "gzip")]
         content = None
         if json is not None:
-            content = json if isinstance(json, bytes) else _encode(json)
+            content = json if isinstance(json, bytes) else encode(json)
             fields.append(("content-type", "application/json"))
         if headers:
             fields.extend(headers.items())
@@ -227,7 +223,7 @@ class Transport:
     def _shared(self) -> _Pool:
         pool = self._pool
         if pool is None or pool.pid != os.getpid():
-            pool = self._pool = _POOLS.take(self._key, self._clock)
+            pool = self._pool = _POOLS.take(self._key, self._clock, id(self))
         return pool
 
 
@@ -284,11 +280,12 @@ class _Pool(httpx.BaseTransport):
     """The connections to one host in one process: httpcore's pool over sockets with deadlines."""
 
     def __init__(self, key: _PoolKey, clock: Clock) -> None:
-        _, connect_timeout, size, verify = key
+        origin, connect_timeout, size, verify = key
         self.key = key
         self.pid = os.getpid()
-        self.users = 0
-        context = httpx.create_ssl_context(verify=verify, trust_env=False)
+        self.users: set[int] = set()
+        secure = origin.startswith("https:")
+        context = httpx.create_ssl_context(verify=verify, trust_env=False) if secure else None
         self._pool = httpcore.ConnectionPool(
             ssl_context=context,
             max_connections=size,
@@ -332,26 +329,28 @@ _PoolKey = tuple[str, float, int, bool]
 
 
 class _Pools:
-    """Every pool of this process, with the number of transports that use it."""
+    """Every pool of this process, with the transports (by id) that use it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pools: dict[_PoolKey, _Pool] = {}
 
-    def take(self, key: _PoolKey, clock: Clock) -> _Pool:
+    def take(self, key: _PoolKey, clock: Clock, user: int) -> _Pool:
+        """The pool of a key; asking twice for one user counts once."""
         with self._lock:
             pool = self._pools.get(key)
-            if pool is None or pool.pid != os.getpid():
+            if pool is None:
                 pool = self._pools[key] = _Pool(key, clock)
-            pool.users += 1
+            pool.users.add(user)
             return pool
 
-    def give_back(self, pool: _Pool) -> None:
+    def give_back(self, pool: _Pool, user: int) -> None:
+        """One user less; the last one closes the connections."""
         with self._lock:
-            pool.users -= 1
-            if pool.users > 0 or pool.pid != os.getpid():
+            pool.users.discard(user)
+            if pool.users or self._pools.get(pool.key) is not pool:
                 return
-            self._pools.pop(pool.key, None)
+            del self._pools[pool.key]
         pool.close()
 
     def forget(self) -> None:
@@ -373,18 +372,6 @@ def _lower(response: httpx.Response) -> dict[str, str]:
     return dict(response.headers.items())
 
 
-def _encode(value: object) -> bytes:
-    text = json_codec.dumps(value, separators=(",", ":"), allow_nan=False, default=_number)
-    return text.encode("utf-8")
-
-
-def _number(value: object) -> int | float:
-    """A Decimal as a JSON number: its shortest text up to 15 digits, hence prices stay exact."""
-    if isinstance(value, Decimal) and value.is_finite():
-        return int(value) if value == value.to_integral_value() else float(value)
-    raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
 def _read_all(response: httpx.Response) -> bytes:
     parts: list[bytes] = []
     size = 0
@@ -397,19 +384,5 @@ def _read_all(response: httpx.Response) -> bytes:
 
 
 def _unpacked(response: httpx.Response) -> Iterator[bytes]:
-    """The body, inflated where the answer says gzip. Raises on an end that is no end."""
     coding = response.headers.get("content-encoding", "identity").strip().lower()
-    chunks = iter(cast(httpx.SyncByteStream, response.stream))
-    if coding in ("identity", ""):
-        yield from chunks
-        return
-    if coding != "gzip":
-        raise OutcomeUnknown("The answer is packed in a way that was not asked for.")
-    unpack = zlib.decompressobj(wbits=31)
-    for chunk in chunks:
-        piece = unpack.decompress(chunk, _STREAM_STEP)
-        while piece:
-            yield piece
-            piece = unpack.decompress(unpack.unconsumed_tail, _STREAM_STEP)
-    if not unpack.eof:
-        raise EOFError("the packed answer is cut off")
+    return unpacked(cast(httpx.SyncByteStream, response.stream), coding)
