@@ -1,4 +1,4 @@
-"""The error page is what the classes say, and the classes are what the design says."""
+"""Generated pages are what the code says, and the errors are what the design says."""
 
 from __future__ import annotations
 
@@ -31,25 +31,28 @@ DESIGN = {
 }
 
 
-@pytest.fixture(scope="module")
-def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "gen_error_docs", ROOT / "scripts" / "gen_error_docs.py"
-    )
+PAGES = {"gen_error_docs": "errors.md", "gen_contract_docs": "contract.md"}
+
+
+@pytest.fixture(params=PAGES)
+def generator(request: pytest.FixtureRequest) -> ModuleType:
+    name = request.param
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def test_page_is_what_the_classes_say(generator: ModuleType) -> None:
-    assert (ROOT / "docs" / "errors.md").read_text(encoding="utf-8") == generator.page()
+def test_page_is_what_the_code_says(generator: ModuleType) -> None:
+    page = ROOT / "docs" / PAGES[generator.__name__]
+    assert page.read_text(encoding="utf-8") == generator.page()
 
 
 def test_generator_writes_and_compares(
     generator: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = tmp_path / "docs" / "errors.md"
+    page = tmp_path / "docs" / "page.md"
     monkeypatch.setattr(generator, "PAGE", page)
     assert generator.main(["--check"]) == 1
     assert not page.exists()
