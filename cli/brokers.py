@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
 
 from cli.accounts import log_in, log_out
 from cli.support import as_json, command, dump, facts_of, fail, gateway, operator, show
+from database.jobs import JobState
 from services.accounts import Account
+from services.master_contract import Job, MasterContractService
 
 COLUMNS = ("name", "title", "enabled", "connected", "accounts", "why_not")
-_POLL_SECONDS = 600.0
+_LONGEST = 900.0
 
 
 @click.group()
@@ -79,7 +82,7 @@ def master_contract() -> None:
 @click.argument("name")
 @click.option("--if-stale", is_flag=True, help="Only when today's is not there yet.")
 @click.option("--force", is_flag=True, help="Accept one with far fewer rows than before.")
-@click.option("--timeout", default=_POLL_SECONDS, show_default=True, help="Seconds to wait.")
+@click.option("--timeout", default=_LONGEST, show_default=True, help="Seconds to wait.")
 @as_json
 @command
 def download(name: str, if_stale: bool, force: bool, timeout: float, as_json: bool) -> None:
@@ -93,12 +96,12 @@ def download(name: str, if_stale: bool, force: bool, timeout: float, as_json: bo
             click.echo(f"The master contract of '{name}' is today's.")
         return
     job = service.start(name, operator().name, force=force)
-    job = service.wait(job.id, timeout)
+    job = _await(service, job, timeout)
     report = facts_of(job)
     if as_json:
         dump(report)
-    if str(report["state"]) != "done":
-        reason = (report.get("report") or {}).get("error") or f"it is {report['state']}"
+    if job.state is not JobState.DONE:
+        reason = job.report.get("error") or f"it is {job.state} after {timeout:g} seconds"
         fail(f"The master contract of '{name}' could not be loaded: {reason}")
     if not as_json:
         rows = facts_of(service.status(name)).get("rows")
@@ -118,6 +121,28 @@ def status(name: str, as_json: bool) -> None:
         return
     for key, value in facts.items():
         click.echo(f"{key}: {value}")
+
+
+def is_terminal() -> bool:
+    """Whether a person looks at what we print."""
+    return sys.stderr.isatty()
+
+
+def _await(service: MasterContractService, job: Job, timeout: float) -> Job:
+    """Wait for the job and show people how far it is."""
+    clock = gateway().clock
+    end = clock.monotonic() + timeout
+    shown = is_terminal()
+    while True:
+        job = service.wait(job.id, min(1.0, max(0.0, end - clock.monotonic())))
+        if shown:
+            facts = {k: v for k, v in job.progress.items() if v not in ("", None)}
+            words = "  ".join(f"{name} {value}" for name, value in facts.items())
+            click.echo(f"\r{job.state}  {words}".ljust(79)[:79], nl=False, err=True)
+        if job.state.is_over or clock.monotonic() >= end:
+            if shown:
+                click.echo("", err=True)
+            return job
 
 
 def _row(name: str) -> dict[str, Any]:

@@ -23,9 +23,8 @@ from services.errors import ServiceError
 from utils.clock import ist
 
 if TYPE_CHECKING:
-    from services.gateway import Gateway
-
     from services.accounts import Account
+    from services.gateway import Gateway
 
 EXTENSION = "openalgo_brokers"  # where `blueprints.register` puts the services
 

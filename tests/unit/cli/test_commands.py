@@ -16,6 +16,7 @@ from flask import Flask
 import cli
 from cli.support import EXTENSION
 from database.engine import Database
+from database.jobs import JobState
 from tests.support.clocks import ManualClock
 from tests.support.databases import sqlite_database
 from tests.support.stacks import Stack, new_venue
@@ -24,21 +25,36 @@ from tests.support.venue import CREDENTIALS, Plugins, Venue
 OTHER = {name: value.replace("CANARY", "CANARY-other") for name, value in CREDENTIALS.items()}
 
 
+@dataclass(frozen=True)
+class Run:
+    """A download as it stands."""
+
+    state: JobState
+    id: int = 7
+    progress: dict[str, Any] = field(default_factory=lambda: {"phase": "rows", "rows": 1200})
+
+    @property
+    def report(self) -> dict[str, Any]:
+        return {"error": "NSE shrank by 40 %."} if self.state is JobState.FAILED else {}
+
+
 @dataclass
 class Downloads:
     """A master-contract service that is told how its job ends."""
 
+    clock: ManualClock
     state: str = "done"
     stale: bool = True
     started: list[tuple[str, bool]] = field(default_factory=list)
 
-    def start(self, name: str, who: str, *, force: bool = False) -> Any:
+    def start(self, name: str, who: str, *, force: bool = False) -> Run:
         self.started.append((name, force))
-        return SimpleNamespace(id=7)
+        return Run(JobState.QUEUED)
 
-    def wait(self, job_id: int, timeout: float) -> dict[str, Any]:
+    def wait(self, job_id: int, timeout: float) -> Run:
         assert job_id == 7
-        return {"state": self.state, "report": {"error": "NSE shrank by 40 %."}}
+        self.clock.advance(timeout)
+        return Run(JobState(self.state))
 
     def is_stale(self, name: str) -> bool:
         return self.stale
@@ -52,10 +68,12 @@ class Shell:
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
-        self.downloads = Downloads()
+        clock = stack.clock
+        assert isinstance(clock, ManualClock)
+        self.downloads = Downloads(clock)
         app = Flask("test")
         gateway = SimpleNamespace(
-            settings=stack.settings, access=stack.access, accounts=stack.accounts,
+            settings=stack.settings, clock=clock, access=stack.access, accounts=stack.accounts,
             sessions=stack.sessions, flags=stack.flags, alarms=stack.alarms,
             registry=Plugins(), master_contract=self.downloads,
             reconciler=SimpleNamespace(run_once=lambda: {"settled": 2, "unknown": 1}),
@@ -265,10 +283,18 @@ def test_master_contract(shell: Shell) -> None:
     result = shell("master-contract", "download", "jainam_prop", "--force", "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["state"] == "running"
+    assert "it is running after 900 seconds" in result.stderr
     assert shell.downloads.started[-1] == ("jainam_prop", True)
     assert "rows: 200000" in shell.ok("master-contract", "status", "jainam_prop")
     assert json.loads(shell.ok("master-contract", "status", "jainam_prop", "--json"))["rows"]
     assert "no broker" in shell.fails("master-contract", "download", "nobody")
+
+
+def test_people_see_how_far_a_download_is(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.brokers.is_terminal", lambda: True)
+    result = shell("master-contract", "download", "jainam_prop")
+    assert "done  phase rows  rows 1200" in result.stderr
+    assert "phase" not in result.stdout
 
 
 def test_the_kill_switch_and_flags(shell: Shell) -> None:
