@@ -26,7 +26,7 @@ from broker.models import (
     Trade,
     Validity,
 )
-from broker.transport import _encode
+from broker.payload import encode
 from broker.xts import codec, requests, wire
 from broker.xts.profile import INDEX_SEGMENTS, usual_segments
 from broker.xts.segments import Segments
@@ -145,7 +145,7 @@ def test_tags_that_the_wire_can_t_carry(tag: str) -> None:
 
 @given(st.decimals(0, 10**9, places=4))
 def test_every_price_is_sent_with_exactly_its_digits(price: Decimal) -> None:
-    sent = _encode({"p": requests.wire_price(price, "price")})
+    sent = encode({"p": requests.wire_price(price, "price")})
     assert json.loads(sent, parse_float=Decimal, parse_int=Decimal)["p"] == price
 
 
