@@ -40,6 +40,9 @@ _TEXTS = (
     "ExchangeOrderID",
     "ClientID",
     "LoginID",
+    "OrderType",
+    "ProductType",
+    "TimeInForce",
 )
 
 
@@ -71,10 +74,10 @@ def order_from_row(row: wire.Row, segments: Segments, anomaly: Anomaly) -> Order
         column = "OrderDisclosedQuantity"
         disclosed = whole_or(get(column), 0)
         column = "text columns"
-        tag, symbol, state_text, reason, exchange_id, client, login = [
+        tag, symbol, state_text, reason, exchange_id, client, login, kind, product, validity = [
             value.strip() if type(value) is str else text(value) for value in map(get, _TEXTS)
         ]
-        order_type = _order_type(get("OrderType"), price, anomaly)
+        order_type = _TYPES.get(kind) or _order_type(kind, price, anomaly)
         state = _state(state_text, order_type, filled, order_id, anomaly)
         column = "LeavesQuantity"
         pending = _pending(get(column), quantity, filled, state)
@@ -89,8 +92,8 @@ def order_from_row(row: wire.Row, segments: Segments, anomaly: Anomaly) -> Order
             symbol,
             side,
             order_type,
-            product_of(get("ProductType"), anomaly),
-            _validity(get("TimeInForce"), anomaly),
+            wire.PRODUCTS.get(product) or product_of(product, anomaly),
+            wire.VALIDITIES.get(validity) or _validity(validity, anomaly),
             quantity,
             filled,
             pending,
@@ -147,9 +150,8 @@ def product_of(value: object, anomaly: Anomaly) -> Product:
     return product
 
 
-def _order_type(value: object, price: Decimal, anomaly: Anomaly) -> OrderType:
-    word = text(value)
-    order_type = _TYPES.get(word) or wire.ORDER_TYPES.get(word.lower())
+def _order_type(word: str, price: Decimal, anomaly: Anomaly) -> OrderType:
+    order_type = wire.ORDER_TYPES.get(word.lower())
     if order_type is None:
         order_type = OrderType.LIMIT if price else OrderType.MARKET
         anomaly("unknown_order_type", f"type {word[:20]!r} is shown as {order_type.value}")
@@ -164,9 +166,8 @@ _TYPES: Mapping[str, OrderType] = {
 }
 
 
-def _validity(value: object, anomaly: Anomaly) -> Validity:
-    word = text(value)
-    validity = wire.VALIDITIES.get(word) or wire.VALIDITIES.get(word.upper())
+def _validity(word: str, anomaly: Anomaly) -> Validity:
+    validity = wire.VALIDITIES.get(word.upper())
     if validity is None:
         anomaly("unknown_validity", f"validity {word[:20]!r} is shown as DAY")
         return Validity.DAY

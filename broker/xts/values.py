@@ -106,6 +106,8 @@ def text(value: object) -> str:
 
 def identifier(value: object) -> str:
     """An order id or instrument id as text of digits; `Unreadable` for anything else (§5.7)."""
+    if type(value) is int and 0 <= value < 10**20:
+        return str(value)
     digits = text(value)
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 20:
         raise Unreadable(f"{digits[:24]!r} is not an id")
