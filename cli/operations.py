@@ -82,6 +82,17 @@ def list_alarms(everything: bool, as_json: bool) -> None:
     show([asdict(alarm) for alarm in found], columns, "No alarm is open.", as_json=as_json)
 
 
+@alarms.command("close")
+@click.argument("rule")
+@click.argument("subject", default="")
+@command
+def close_alarm(rule: str, subject: str) -> None:
+    """End an alarm by hand; it comes back if its cause does."""
+    if not gateway().alarms.close(rule, subject):
+        fail(f"There is no open alarm '{rule}' of '{subject}'.")
+    click.echo("The alarm is closed.")
+
+
 @click.group()
 def config() -> None:
     """The configuration."""

@@ -10,7 +10,7 @@ import logging
 import threading
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from broker.base import Clock
 from database import alarms
@@ -79,6 +79,21 @@ class AlarmService:
             self.export()
             log.info("alarm %s of %s is over", rule, subject, extra={"alarm": rule})
         return ended
+
+    def close_quiet(self, rule: str, after: timedelta) -> int:
+        """End the alarms of a rule that nobody has raised again for so long; how many.
+
+        For what has no other end: something odd that was seen, and is not seen any more.
+        """
+        try:
+            due = [
+                alarm.subject
+                for alarm in self.list()
+                if alarm.rule == rule and self._clock.now() - alarm.updated_at >= after
+            ]
+        except StorageError:
+            return 0  # the health check says that the database is down
+        return sum(self.close(rule, subject) for subject in due)
 
     def list(self) -> AlarmViews:
         """The open alarms, the oldest first."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from datetime import timedelta
 
 from broker.base import Clock
 from services.alarms import AlarmService
@@ -40,10 +41,18 @@ _ANOMALIES = counter(
 class BrokerObserver:
     """The `broker.base.Observer` of the application. `repeat_after` is in seconds."""
 
-    def __init__(self, alarms: AlarmService, clock: Clock, *, repeat_after: float = 60.0) -> None:
+    def __init__(
+        self,
+        alarms: AlarmService,
+        clock: Clock,
+        *,
+        repeat_after: float = 60.0,
+        quiet_after: timedelta = timedelta(hours=1),
+    ) -> None:
         self._alarms = alarms
         self._clock = clock
         self._repeat_after = repeat_after
+        self._quiet_after = quiet_after
         self._lock = threading.Lock()
         self._told: dict[tuple[str, str, str], float] = {}
 
@@ -69,6 +78,10 @@ class BrokerObserver:
         if self._is_news((account, what, detail)):
             log.warning("anomaly %s of %s: %s", what, account, detail)
             self._alarms.open(ANOMALY, f"{account}: {what}"[:128], detail)
+
+    def forget_quiet(self) -> int:
+        """On a schedule: end the alarms of anomalies that have not been seen for `quiet_after`."""
+        return self._alarms.close_quiet(ANOMALY, self._quiet_after)
 
     def _is_news(self, key: tuple[str, str, str]) -> bool:
         now = self._clock.monotonic()

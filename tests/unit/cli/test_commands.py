@@ -314,7 +314,8 @@ def test_alarms_reconcile_and_configuration(shell: Shell) -> None:
     assert "No alarm is open" in shell.ok("alarms", "list")
     shell.stack.alarms.open("fire", "prop", "It burns.")
     assert "It burns." in shell.ok("alarms", "list")
-    shell.stack.alarms.close("fire", "prop")
+    assert "no open alarm 'fire' of 'nobody'" in shell.fails("alarms", "close", "fire", "nobody")
+    shell.ok("alarms", "close", "fire", "prop")
     assert len(json.loads(shell.ok("alarms", "list", "--all", "--json"))) == 1
     assert json.loads(shell.ok("orders", "reconcile", "--json")) == {"settled": 2, "unknown": 1}
     assert "settled" in shell.ok("orders", "reconcile")

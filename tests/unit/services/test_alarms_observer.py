@@ -91,3 +91,18 @@ def test_an_anomaly_opens_one_alarm_and_is_told_once_a_minute(
     assert len([r for r in caplog.records if "anomaly" in r.message]) == 3
     name = "openalgo_broker_anomalies_total"
     assert REGISTRY.get_sample_value(name, {"account": "prop", "what": "order_state"}) == 51
+
+
+def test_the_alarm_of_an_anomaly_ends_when_it_is_seen_no_more(
+    stack: Stack, clock: ManualClock
+) -> None:
+    observer = BrokerObserver(stack.alarms, clock)
+    observer.anomaly("prop", "order_state", "The state 'Exotic' is not known.")
+    clock.advance(3000)
+    observer.anomaly("prop", "order_state", "The state 'Exotic' is not known.")
+    stack.alarms.open("other", "prop", "Something else.")
+    clock.advance(3000)
+    assert observer.forget_quiet() == 0
+    clock.advance(700)
+    assert observer.forget_quiet() == 1
+    assert [alarm.rule for alarm in stack.alarms.list()] == ["other"]
