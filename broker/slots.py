@@ -296,7 +296,10 @@ class FileSlotStore(_TableStore):
         if self._pid != os.getpid():
             self._reopen()
         with self._mutex:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+            except OSError as error:
+                raise _unavailable(error) from error
             try:
                 yield
             finally:

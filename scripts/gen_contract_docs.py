@@ -40,10 +40,11 @@ class TestMyBroker(BrokerContract):
 ```
 
 `MyVenue` is a `BrokerHarness` (`broker/testing/harness.py`): it says how to reach the double, what
-the double has seen, and how to make trouble, in nobody's wire language. `tests/contract/xts_venue.py`
-is the one of the XTS brokers. What a double cannot do, or a broker does not offer, is shown as
-skipped, with the reason. Beside the cards stand golden triples (`broker/testing/golden.py`): a call,
-its exact requests, the answers, and the model that must come out (`tests/fixtures/<broker>/`).
+the double has seen, and how to make trouble, in nobody's wire language. The one of the XTS brokers
+is `tests/contract/xts_venue.py`. What a double cannot do, or a broker does not offer, is shown as
+skipped, with the reason. Beside the cards stand golden triples (`broker/testing/golden.py`): a
+call, its exact requests, the answers, and the model that must come out
+(`tests/fixtures/<broker>/`).
 
 A card keeps its number for good; the gaps leave room for new ones.
 '''

@@ -271,6 +271,20 @@ def test_unusable_directory_and_full_disk_say_so(
         FileSlotStore(tmp_path / "s", ManualClock()).acquire([SECOND], Priority.ENTRY, 3)
 
 
+def test_lock_that_is_gone_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FileSlotStore(tmp_path, ManualClock())
+    granted(store.acquire([SECOND], Priority.ENTRY, 3))
+
+    def fails(file: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(slots.fcntl, "flock", fails)
+        with pytest.raises(SlotsUnavailable, match="locks"):
+            store.acquire([SECOND], Priority.ENTRY, 3)
+    granted(store.acquire([SECOND], Priority.ENTRY, 3))
+
+
 @pytest.mark.parametrize("kind", ["memory", "file"])
 def test_cost_of_a_slot(kind: str, tmp_path: Path) -> None:
     """At most 30 microseconds for acquire and release (issue figure, uncontended)."""
