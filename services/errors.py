@@ -106,6 +106,17 @@ class Unavailable(ServiceError):
     kind = "unavailable"
 
 
+class NeverArrived(ServiceError):
+    """Complete reads of the book over some time proved that the venue never had this order.
+
+    The fate is REFUSED and not NOT_SENT on purpose: its idempotency key stays used up.
+    """
+
+    http_status = 503
+    kind = "never_arrived"
+    fate = Fate.REFUSED
+
+
 class QueueFull(ServiceError):
     """Too many requests wait already; come back after `retry_after` seconds. Nothing was sent."""
 
@@ -123,5 +134,6 @@ ALL_SERVICE_ERRORS: tuple[type[ServiceError], ...] = (
     IdempotencyMismatch,
     BrokerDisabled,
     Unavailable,
+    NeverArrived,
     QueueFull,
 )

@@ -13,8 +13,8 @@ import fcntl
 import hashlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -169,13 +169,3 @@ def _is_still(path: str, descriptor: int) -> bool:
 
 def _busy(name: str) -> str:
     return f"Another request is working on '{name}'. Try again in a moment."
-
-
-@contextmanager
-def all_of(locks: NamedLocks, names: Sequence[str], timeout: float, clock: Clock) -> Iterator[None]:
-    """Hold several locks at once, taken in one order everywhere, within `timeout` seconds."""
-    end = clock.monotonic() + timeout
-    with ExitStack() as held:
-        for name in sorted(set(names)):
-            held.enter_context(locks.lock(name, max(0.0, end - clock.monotonic())))
-        yield

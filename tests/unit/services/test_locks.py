@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from services.errors import Unavailable
-from services.locks import HostLocks, LockBusy, all_of
+from services.locks import HostLocks, LockBusy
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -142,20 +142,6 @@ def test_waiting_ends_when_the_holder_leaves(locks: HostLocks) -> None:
     with locks.lock("a", 10.0):
         assert leave.is_set()
     thread.join()
-
-
-def test_several_locks_are_taken_together_or_not_at_all(locks: HostLocks) -> None:
-    clock = RealClock()
-    with all_of(locks, ["b", "a", "b"], 1.0, clock):
-        assert not locks.is_free("a")
-        assert not locks.is_free("b")
-    with (
-        locks.lock("b", 0.0),
-        pytest.raises(LockBusy),
-        all_of(locks, ["a", "b"], 0.02, clock),
-    ):
-        pytest.fail("one of them is taken")
-    assert locks.is_free("a")
 
 
 def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:

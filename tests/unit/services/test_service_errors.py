@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from broker.errors import Fate
-from services.errors import ALL_SERVICE_ERRORS, InvalidRequest, QueueFull, ServiceError
+from services.errors import (
+    ALL_SERVICE_ERRORS,
+    InvalidRequest,
+    NeverArrived,
+    QueueFull,
+    ServiceError,
+)
 
 
 def test_a_field_becomes_an_entry_of_errors() -> None:
@@ -29,4 +35,4 @@ def test_each_class_says_status_and_kind_and_that_nothing_was_sent() -> None:
     assert len(set(kinds)) == len(kinds)
     for cls in ALL_SERVICE_ERRORS:
         assert 400 <= cls.http_status < 600
-        assert cls.fate is Fate.NOT_SENT
+        assert cls.fate is (Fate.REFUSED if cls is NeverArrived else Fate.NOT_SENT)
