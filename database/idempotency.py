@@ -123,6 +123,12 @@ def release(conn: Connection, scope: Scope, key: str) -> bool:
     return bool(conn.execute(statement).rowcount)
 
 
+def reference_of(conn: Connection, scope: Scope, key: str) -> str | None:
+    """The reference under which a key's request was begun, None for an unknown key."""
+    statement = sa.select(IdempotencyKey.reference).where(_is(scope, key))
+    return conn.execute(statement).scalar()
+
+
 def unfinished(conn: Connection) -> list[tuple[Scope, str, str, datetime]]:
     """Keys without an answer, as (scope, key, reference, since): what a crash left behind."""
     rows = conn.execute(sa.select(IdempotencyKey.__table__).where(IdempotencyKey.status.is_(None)))

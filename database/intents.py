@@ -76,7 +76,7 @@ class OrderIntent(Base):
     strategy: Mapped[str] = mapped_column(String(255), default="")
     origin: Mapped[str] = mapped_column(String(10), default="order")
     request_id: Mapped[str] = mapped_column(String(64), default="")
-    client_order_id: Mapped[str | None] = mapped_column(String(128))
+    client_order_id: Mapped[str | None] = mapped_column(String(160))
     parent_reference: Mapped[str | None] = mapped_column(String(40))
     child_index: Mapped[int | None]
     target_order_id: Mapped[str] = mapped_column(String(64), default="")

@@ -203,11 +203,17 @@ def open_intents(
     return _all(conn, statement.order_by(_table.c.id))
 
 
-def unseen(conn: Connection, account_id: int, since: datetime) -> list[Intent]:
-    """Orders accepted since then that no read of the broker's book has shown yet."""
+def unseen(
+    conn: Connection,
+    account_id: int,
+    since: datetime,
+    *,
+    kinds: Collection[IntentKind] = (IntentKind.PLACE,),
+) -> list[Intent]:
+    """Intents accepted since then that no read of the broker's book has borne out yet."""
     return _all(conn, _intents.select().where(
         _table.c.account_id == account_id, _table.c.created_at >= since,
-        _table.c.kind == IntentKind.PLACE.value,
+        _table.c.kind.in_([kind.value for kind in kinds]),
         _table.c.state == IntentState.ACCEPTED.value, _table.c.seen_at.is_(None),
     ).order_by(_table.c.id))
 

@@ -211,7 +211,7 @@ def upgrade() -> None:
         sa.Column("strategy", sa.String(length=255), nullable=False),
         sa.Column("origin", sa.String(length=10), nullable=False),
         sa.Column("request_id", sa.String(length=64), nullable=False),
-        sa.Column("client_order_id", sa.String(length=128), nullable=True),
+        sa.Column("client_order_id", sa.String(length=160), nullable=True),
         sa.Column("parent_reference", sa.String(length=40), nullable=True),
         sa.Column("child_index", sa.Integer(), nullable=True),
         sa.Column("target_order_id", sa.String(length=64), nullable=False),

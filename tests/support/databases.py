@@ -7,10 +7,12 @@ with `REQUIRE_SERVICES` set, leaving them out is a failure.
 from __future__ import annotations
 
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,13 +31,27 @@ VAULT = Vault("a key for tests only, 32 characters")
 @contextmanager
 def sqlite_database(folder: Path, *, upgraded: bool = True) -> Iterator[Database]:
     """A fresh SQLite database under `folder`."""
+    if upgraded:
+        for name, content in _upgraded_files().items():
+            (folder / name).write_bytes(content)
     database = Database(f"sqlite:///{folder / 'openalgo.db'}")
     try:
-        if upgraded:
-            database.upgrade()
         yield database
     finally:
         database.dispose()
+
+
+@cache
+def _upgraded_files() -> dict[str, bytes]:
+    """The files of an empty database of the newest schema: migrated once, copied for each test."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = Database(f"sqlite:///{Path(folder) / 'openalgo.db'}")
+        database.upgrade()
+        database.dispose()  # the last connection to close folds the write-ahead log in
+        return {
+            path.name: path.read_bytes() for path in Path(folder).iterdir()
+            if path.suffix == ".db"
+        }
 
 
 @contextmanager
