@@ -1,0 +1,133 @@
+"""The venue's books of every account, read once for all who ask at the same time.
+
+Complete, or an error: an empty list means that the venue said so. Who decides on quantities asks
+with the default `max_age` 0; who only shows may take a copy.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
+
+from broker.base import Broker, Clock, Deadline
+from broker.errors import BrokerError, Fate
+from broker.models import Funds, Holding, Order, Position, Trade
+from services.accounts import Account
+from services.errors import Unavailable
+from services.shared_reads import Copy, SharedRead
+
+T = TypeVar("T")
+
+COPY_AGE = 1.0
+HOLDINGS_AGE = 10.0
+
+
+@contextmanager
+def needed(what: str) -> Iterator[None]:
+    """A read on which a submit hangs: when it fails, nothing was sent, and the error says so.
+
+    `what` begins the sentence ("The position of INFY"). Errors that prove it by themselves pass.
+    """
+    try:
+        yield
+    except BrokerError as error:
+        if error.fate in (Fate.NOT_SENT, Fate.REFUSED):
+            raise
+        raise Unavailable(
+            f"{what} could not be read, so nothing was sent. {error.message}", retry_after=1.0
+        ) from error
+
+
+class Reader(Protocol):
+    """Reads through a session, renewing it once when it is dead (`services.sessions`)."""
+
+    def read(
+        self, account: Account, fn: Callable[[Broker, Deadline], T], deadline: Deadline
+    ) -> T: ...
+
+
+class Books:
+    """Order, trade, position and holding books and funds, per account."""
+
+    def __init__(self, sessions: Reader, clock: Clock) -> None:
+        self._sessions = sessions
+        self._clock = clock
+        self._guard = threading.Lock()
+        self._reads: dict[tuple[int, str], SharedRead[Any]] = {}
+
+    def orders(
+        self, account: Account, deadline: Deadline, *, max_age: float = 0.0
+    ) -> Copy[list[Order]]:
+        """Today's orders."""
+        return self._get(account, "order book", _orders, deadline, max_age)
+
+    def trades(
+        self, account: Account, deadline: Deadline, *, max_age: float = 0.0
+    ) -> Copy[list[Trade]]:
+        """Today's executions."""
+        return self._get(account, "trade book", _trades, deadline, max_age)
+
+    def positions(
+        self, account: Account, deadline: Deadline, *, max_age: float = 0.0
+    ) -> Copy[list[Position]]:
+        """Net positions, carried forward ones included."""
+        return self._get(account, "position book", _positions, deadline, max_age)
+
+    def holdings(
+        self, account: Account, deadline: Deadline, *, max_age: float = 0.0
+    ) -> Copy[list[Holding]]:
+        """Shares in the demat account."""
+        return self._get(account, "holdings", _holdings, deadline, max_age)
+
+    def funds(
+        self, account: Account, deadline: Deadline, *, max_age: float = 0.0
+    ) -> Copy[Funds]:
+        """Limits in rupees."""
+        return self._get(account, "funds", _funds, deadline, max_age)
+
+    def touched(self, account: Account) -> None:
+        """An order went out: copies from before show the past and serve nobody any more."""
+        for what in ("order book", "trade book", "position book", "funds"):
+            with self._guard:
+                shared = self._reads.get((account.id, what))
+            if shared is not None:
+                shared.forget()
+
+    def _get(
+        self,
+        account: Account,
+        what: str,
+        fn: Callable[[Broker, Deadline], T],
+        deadline: Deadline,
+        max_age: float,
+    ) -> Copy[T]:
+        key = (account.id, what)
+        with self._guard:
+            shared = self._reads.get(key)
+            if shared is None:
+                shared = self._reads[key] = SharedRead(self._clock, what)
+        return shared.get(
+            lambda due: self._sessions.read(account, fn, due), deadline, max_age=max_age
+        )
+
+
+def _orders(broker: Broker, deadline: Deadline) -> list[Order]:
+    return broker.orders(deadline=deadline)
+
+
+def _trades(broker: Broker, deadline: Deadline) -> list[Trade]:
+    return broker.trades(deadline=deadline)
+
+
+def _positions(broker: Broker, deadline: Deadline) -> list[Position]:
+    return broker.positions(deadline=deadline)
+
+
+def _holdings(broker: Broker, deadline: Deadline) -> list[Holding]:
+    return broker.holdings(deadline=deadline)
+
+
+def _funds(broker: Broker, deadline: Deadline) -> Funds:
+    return broker.funds(deadline=deadline)
