@@ -1,0 +1,475 @@
+"""One order: journalled first, sent once, and the truth about its outcome."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from broker.base import Deadline, Operation, Priority
+from broker.errors import (
+    BrokerBusy,
+    CircuitOpen,
+    ConnectFailed,
+    LoginFailed,
+    OutcomeUnknown,
+    RateLimited,
+    Refused,
+    SessionExpired,
+)
+from broker.models import OrderType, Side
+from database.engine import Database
+from database.errors import DatabaseUnavailable
+from database.journal import IntentState
+from services.access import Principal
+from services.errors import BrokerDisabled, Forbidden, Unavailable, UnknownSymbol
+from services.flags import KILL_SWITCH
+from services.order_models import Placed, Provenance
+from tests.support.clocks import ManualClock
+from tests.support.trading import LOST, Trader, draft
+from tests.support.venue import VENUES
+
+
+@pytest.fixture
+def trader(main_database: Database, tmp_path: Path, clock: ManualClock) -> Trader:
+    VENUES.clear()
+    return Trader(main_database, tmp_path, clock)
+
+
+def place(trader: Trader, **values: object) -> Placed:
+    options = {"provenance": Provenance("req-1")} | values
+    return trader.desk.orders.place(
+        trader.principal, trader.account, draft(), **options,  # type: ignore[arg-type]
+    )
+
+
+# The plain case ---------------------------------------------------------------------------------
+
+
+def test_an_accepted_order_is_journalled_before_and_after_the_wire(trader: Trader) -> None:
+    placed = place(trader)
+    assert placed.order_id == "1210000001"
+    assert not placed.replayed
+    intent = trader.intent(placed.reference)
+    assert intent.state is IntentState.ACCEPTED
+    assert intent.broker_order_id == placed.order_id
+    assert (intent.symbol, intent.exchange, intent.token) == ("INFY", "NSE", "1594")
+    assert (intent.strategy, intent.request_id) == ("tests", "req-1")
+    assert trader.states(placed.reference) == ["received", "sending", "accepted"]
+    assert trader.venue.calls("place") == 1
+    assert trader.venue.slots_out == 0
+
+
+def test_defect_02_every_intent_has_a_tag_of_its_own(trader: Trader) -> None:
+    for _ in range(20):
+        place(trader)
+    tags = [tag for tag, _ in trader.venue.placed]
+    assert len(set(tags)) == 20
+    assert all(0 < len(tag) <= 20 for tag in tags)
+    assert {intent.tag for intent in trader.intents()} == set(tags)
+
+
+def test_no_byte_leaves_before_sending_is_committed(trader: Trader) -> None:
+    seen: list[str] = []
+    broker = trader.stack.sessions.connection(trader.account)
+    original = broker.place
+
+    def watching(*args: object, **kwargs: object) -> str:
+        seen.extend(intent.state.value for intent in trader.intents())
+        return original(*args, **kwargs)  # type: ignore[arg-type]
+
+    broker.place = watching  # type: ignore[method-assign]
+    place(trader)
+    assert seen == ["sending"]
+
+
+def test_an_order_that_waits_for_its_slot_is_journalled_as_received_first(trader: Trader) -> None:
+    trader.venue.no_slot_at_once = 1
+    placed = place(trader)
+    assert trader.states(placed.reference) == ["received", "sending", "accepted"]
+    waits = [wait for operation, _, wait in trader.venue.reserved if operation is Operation.PLACE]
+    assert waits == [False, True]
+
+
+def test_priority_and_deadline_reach_the_pacer(trader: Trader) -> None:
+    place(trader, priority=Priority.EXIT)
+    assert trader.venue.reserved == [(Operation.PLACE, Priority.EXIT, False)]
+
+
+# Nothing invalid is sent ------------------------------------------------------------------------
+
+
+def test_defect_10_an_unknown_symbol_never_reaches_the_broker(trader: Trader) -> None:
+    with pytest.raises(UnknownSymbol, match="Token not found for symbol 'NOPE' on 'NSE'"):
+        trader.desk.orders.place(trader.principal, trader.account, draft(symbol="NOPE"))
+    assert trader.venue.wire == []
+    assert trader.intents() == []
+
+
+def test_a_key_that_only_reads_places_nothing(trader: Trader) -> None:
+    reader = Principal(trader.principal.user_id, "asha", False, "read")
+    with pytest.raises(Forbidden):
+        trader.desk.orders.place(reader, trader.account, draft())
+    assert trader.venue.wire == []
+
+
+@pytest.mark.parametrize("how", ["kill", "broker"])
+def test_switches_stop_entries_and_let_exits_through(trader: Trader, how: str) -> None:
+    trader.stack.sessions.connection(trader.account)
+    if how == "kill":
+        trader.stack.flags.switch(KILL_SWITCH, True, "asha")
+    else:
+        trader.stack.accounts.set_broker_enabled("jainam_prop", False, "asha")
+    with pytest.raises(BrokerDisabled):
+        place(trader)
+    assert trader.venue.wire == []
+    assert place(trader, priority=Priority.EXIT).order_id
+
+
+def test_a_price_outside_the_morning_band_only_warns(trader: Trader) -> None:
+    order = draft(order_type=OrderType.LIMIT, price="130")
+    placed = trader.desk.orders.place(trader.principal, trader.account, order)
+    assert placed.order_id
+    assert "80 to 120" in placed.warnings[0]
+
+
+# Refusals and what provably was not sent --------------------------------------------------------
+
+
+def test_defect_08_a_refusal_keeps_the_brokers_words(trader: Trader) -> None:
+    trader.venue.script("place", "refuse")
+    with pytest.raises(Refused, match="OEMS:RMS : Margin Exceeds") as caught:
+        place(trader)
+    assert trader.states(caught.value.reference) == ["received", "sending", "rejected"]
+    assert trader.intent(caught.value.reference).message == "OEMS:RMS : Margin Exceeds"
+    assert trader.venue.calls("place") == 1
+
+
+def test_a_connection_that_fails_is_tried_once_more_with_the_same_tag(trader: Trader) -> None:
+    trader.venue.script("place", "connect")
+    placed = place(trader)
+    tags = [tag for tag, _ in trader.venue.placed]
+    assert len(tags) == 2
+    assert tags[0] == tags[1] == trader.intent(placed.reference).tag
+    causes = [event.cause for event in trader.events(placed.reference)]
+    assert "sending again" in causes
+
+
+def test_two_failed_connections_are_not_sent(trader: Trader) -> None:
+    trader.venue.script("place", "connect", "connect", "connect")
+    with pytest.raises(ConnectFailed) as caught:
+        place(trader)
+    assert trader.venue.calls("place") == 2
+    assert trader.states(caught.value.reference) == ["received", "sending", "not_sent"]
+
+
+def test_a_dead_token_is_renewed_once_and_the_order_sent_once_more(trader: Trader) -> None:
+    trader.venue.script("place", "dead")
+    placed = place(trader)
+    assert placed.order_id
+    assert len(trader.venue.logins) == 2
+    assert trader.venue.calls("place") == 2
+    assert len({tag for tag, _ in trader.venue.placed}) == 1
+
+
+def test_a_token_that_dies_twice_is_a_refusal_after_two_requests(trader: Trader) -> None:
+    trader.venue.script("place", "dead", "dead", "dead")
+    with pytest.raises(SessionExpired) as caught:
+        place(trader)
+    assert trader.venue.calls("place") == 2
+    assert trader.intent(caught.value.reference).state is IntentState.REJECTED
+
+
+def test_a_renewal_that_fails_tells_why(trader: Trader) -> None:
+    trader.venue.script("place", "dead")
+    place_first = trader.stack.sessions.connection(trader.account)
+    assert place_first.session is not None
+    trader.venue.failures.append(LoginFailed("Authentication failed: Invalid credentials"))
+    with pytest.raises(LoginFailed, match="Invalid credentials") as caught:
+        place(trader)
+    assert trader.venue.calls("place") == 1
+    assert trader.intent(caught.value.reference).state is IntentState.REJECTED
+
+
+def test_a_renewal_of_unknown_outcome_is_no_order_of_unknown_outcome(trader: Trader) -> None:
+    trader.stack.sessions.connection(trader.account)
+    trader.venue.script("place", "dead")
+    trader.venue.failures.append(OutcomeUnknown("The login timed out."))
+    with pytest.raises(SessionExpired) as caught:
+        place(trader)
+    assert trader.intent(caught.value.reference).state is IntentState.REJECTED
+
+
+def test_a_first_login_of_unknown_outcome_is_not_sent(trader: Trader) -> None:
+    trader.venue.failures.append(OutcomeUnknown("The login timed out."))
+    with pytest.raises(SessionExpired, match="no session") as caught:
+        place(trader)
+    assert trader.intent(caught.value.reference).state is IntentState.NOT_SENT
+    assert trader.venue.calls("place") == 0
+
+
+def test_a_documented_rate_limit_waits_looks_and_sends_once_more(
+    trader: Trader, clock: ManualClock
+) -> None:
+    before = clock.monotonic()
+    trader.venue.script("place", "rate_limit")
+    placed = place(trader)
+    assert clock.monotonic() - before >= 1.0
+    assert [name for name, _ in trader.venue.wire if not name.startswith("reserve")] == [
+        "place", "orders", "place",
+    ]
+    assert len(trader.venue.with_tag(trader.intent(placed.reference).tag)) == 1
+
+
+def test_a_rate_limit_that_had_accepted_after_all_is_not_sent_again(trader: Trader) -> None:
+    trader.venue.script("place", "rate_limit_booked")
+    placed = place(trader)
+    assert trader.venue.calls("place") == 1
+    assert placed.order_id == trader.venue.book[0].order_id
+
+
+def test_a_rate_limit_with_an_unreadable_book_is_not_sent_again(trader: Trader) -> None:
+    trader.venue.script("place", "rate_limit")
+    trader.venue.script("orders", "fail")
+    with pytest.raises(RateLimited) as caught:
+        place(trader)
+    assert trader.venue.calls("place") == 1
+    assert trader.intent(caught.value.reference).state is IntentState.REJECTED
+
+
+def test_a_rate_limit_near_the_deadline_is_not_waited_out(
+    trader: Trader, clock: ManualClock
+) -> None:
+    trader.venue.script("place", "rate_limit")
+    with pytest.raises(RateLimited):
+        place(trader, deadline=Deadline(clock, 1.2))
+    assert trader.venue.calls("place") == 1
+
+
+def test_an_open_circuit_is_not_sent(trader: Trader) -> None:
+    trader.venue.script("place", "circuit")
+    with pytest.raises(CircuitOpen) as caught:
+        place(trader)
+    assert caught.value.retry_after == 5.0
+    assert trader.intent(caught.value.reference).state is IntentState.NOT_SENT
+    assert trader.venue.calls("place") == 1
+
+
+def test_a_circuit_that_is_open_at_the_queue_is_not_sent(trader: Trader) -> None:
+    trader.venue.script("reserve at once", CircuitOpen("The broker is failing."))
+    with pytest.raises(CircuitOpen) as caught:
+        place(trader)
+    assert trader.states(caught.value.reference) == ["received", "not_sent"]
+
+
+def test_a_full_queue_is_not_sent(trader: Trader) -> None:
+    trader.venue.no_slot_at_once = 1
+    trader.venue.script("reserve", BrokerBusy("Full.", retry_after=2.0))
+    with pytest.raises(BrokerBusy) as caught:
+        place(trader)
+    assert trader.states(caught.value.reference) == ["received", "not_sent"]
+    assert trader.venue.calls("place") == 0
+
+
+def test_a_slot_that_comes_too_late_is_given_back_unused(trader: Trader) -> None:
+    trader.venue.no_slot_at_once = 1
+    trader.venue.script("reserve", "slow")
+    with pytest.raises(BrokerBusy, match="took too long") as caught:
+        place(trader)
+    assert trader.venue.calls("place") == 0
+    assert trader.venue.slots_out == 0
+    assert trader.intent(caught.value.reference).state is IntentState.NOT_SENT
+
+
+# Unknown outcomes -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", ["accept_lost", "no_id", "crash", "hang"])
+def test_defect_01_an_accepted_order_whose_answer_is_lost_is_found_by_its_tag(
+    trader: Trader, fault: str
+) -> None:
+    trader.venue.script("place", fault)
+    placed = place(trader)
+    assert placed.order_id == trader.venue.book[0].order_id
+    assert trader.venue.calls("place") == 1
+    assert trader.states(placed.reference) == ["received", "sending", "unknown", "accepted"]
+
+
+def test_an_order_that_shows_up_late_is_still_found_in_the_request(trader: Trader) -> None:
+    trader.venue.script("place", "late:3")
+    assert place(trader).order_id == trader.venue.book[0].order_id
+
+
+def test_an_order_found_rejected_is_told_as_rejected(trader: Trader) -> None:
+    trader.venue.script("place", "accept_lost")
+    trader.venue.during["place"] = done = threading.Event()
+    done.set()
+    original = trader.venue.add
+
+    def rejected(*args: object, **kwargs: object) -> object:
+        row = original(*args, **kwargs)  # type: ignore[arg-type]
+        return trader.venue.change(
+            row.order_id, state=type(row.state).REJECTED, reason="RED:Margin Shortfall"
+        )
+
+    trader.venue.add = rejected  # type: ignore[method-assign,assignment]
+    with pytest.raises(Refused, match="RED:Margin Shortfall") as caught:
+        place(trader)
+    assert trader.states(caught.value.reference)[-1] == "rejected"
+
+
+@pytest.mark.parametrize("fault", ["lost", "late:99"])
+def test_what_the_book_does_not_show_stays_unknown_and_is_told_with_its_reference(
+    trader: Trader, fault: str, clock: ManualClock
+) -> None:
+    trader.venue.script("place", fault)
+    began = clock.monotonic()
+    with pytest.raises(OutcomeUnknown) as caught:
+        place(trader)
+    error = caught.value
+    assert error.message.startswith(LOST)
+    assert error.reference in error.message
+    assert trader.states(error.reference) == ["received", "sending", "unknown"]
+    assert trader.venue.calls("place") == 1
+    assert trader.venue.calls("orders") >= 3
+    assert clock.monotonic() - began <= 10.0
+
+
+def test_a_book_that_cannot_be_read_proves_nothing(trader: Trader) -> None:
+    trader.venue.script("place", "accept_lost")
+    trader.venue.script("orders", *["fail"] * 50)
+    with pytest.raises(OutcomeUnknown) as caught:
+        place(trader)
+    assert trader.intent(caught.value.reference).state is IntentState.UNKNOWN
+
+
+def test_a_book_whose_session_dies_is_read_with_the_next_one(trader: Trader) -> None:
+    trader.venue.script("place", "accept_lost")
+    trader.venue.script("orders", "dead")
+    assert place(trader).order_id == trader.venue.book[0].order_id
+
+
+def test_an_unknown_outcome_is_never_sent_again(trader: Trader) -> None:
+    trader.venue.script("place", "connect", "lost")
+    with pytest.raises(OutcomeUnknown):
+        place(trader)
+    assert trader.venue.calls("place") == 2  # the first provably never left
+
+
+# The journal fails ------------------------------------------------------------------------------
+
+
+def break_writes(trader: Trader, monkeypatch: pytest.MonkeyPatch, after: int = 0) -> None:
+    """Let the database refuse every write but the first `after`."""
+    original = Database.write
+    writes = 0
+
+    def write(database: Database) -> object:
+        nonlocal writes
+        writes += 1
+        if writes > after:
+            raise DatabaseUnavailable("the database is not available: disk full")
+        return original(database)
+
+    monkeypatch.setattr(Database, "write", write)
+
+
+def test_without_a_journal_entries_are_refused(
+    trader: Trader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trader.stack.sessions.connection(trader.account)
+    break_writes(trader, monkeypatch)
+    with pytest.raises(Unavailable, match="journal cannot be written"):
+        place(trader)
+    assert trader.venue.calls("place") == 0
+    assert trader.venue.slots_out == 0
+
+
+def test_without_a_journal_exits_go_on_and_are_journalled_later(
+    trader: Trader, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    trader.stack.sessions.connection(trader.account)
+    with monkeypatch.context() as broken:
+        break_writes(trader, broken)
+        placed = place(trader, priority=Priority.EXIT)
+    assert trader.venue.calls("place") == 1
+    assert any(record.levelname == "CRITICAL" for record in caplog.records)
+    assert trader.intents() == []
+    trader.desk.reconciler.run_once()
+    assert trader.states(placed.reference) == ["received", "sending", "accepted"]
+
+
+def test_an_acceptance_that_cannot_be_journalled_is_still_told(
+    trader: Trader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trader.stack.sessions.connection(trader.account)
+    with monkeypatch.context() as broken:
+        break_writes(trader, broken, after=1)
+        placed = place(trader)
+    assert placed.order_id == trader.venue.book[0].order_id
+    assert trader.intent(placed.reference).state is IntentState.SENDING
+    trader.desk.reconciler.run_once()
+    assert trader.intent(placed.reference).state is IntentState.ACCEPTED
+
+
+def test_an_order_given_up_while_it_waited_is_not_sent(trader: Trader) -> None:
+    trader.venue.no_slot_at_once = 1
+    broker = trader.stack.sessions.connection(trader.account)
+    original = broker.reserve
+
+    def reserve(*args: object, **kwargs: object) -> object:
+        slot = original(*args, **kwargs)  # type: ignore[arg-type]
+        intent = trader.intents()[0]
+        with trader.database.write() as conn:
+            from database import journal
+            journal.change(
+                conn, intent.id, IntentState.NOT_SENT, "abandoned", at=trader.clock.now()
+            )
+        return slot
+
+    broker.reserve = reserve  # type: ignore[method-assign,assignment]
+    with pytest.raises(Unavailable, match="given up"):
+        place(trader)
+    assert trader.venue.calls("place") == 0
+    assert trader.venue.slots_out == 0
+
+
+# Under a fixed reference ------------------------------------------------------------------------
+
+
+def test_the_same_reference_is_answered_from_the_journal(trader: Trader) -> None:
+    first = place(trader, provenance=Provenance("r", reference="REF-1"))
+    again = place(trader, provenance=Provenance("r", reference="REF-1"))
+    assert again == Placed("REF-1", first.order_id, replayed=True)
+    assert trader.venue.calls("place") == 1
+
+
+def test_a_repeat_of_an_unknown_order_looks_again(trader: Trader) -> None:
+    trader.venue.script("place", "late:99")
+    with pytest.raises(OutcomeUnknown):
+        place(trader, provenance=Provenance("r", reference="REF-1"))
+    trader.venue.hidden.clear()
+    assert place(trader, provenance=Provenance("r", reference="REF-1")).replayed
+    assert trader.intent("REF-1").state is IntentState.ACCEPTED
+    assert trader.venue.calls("place") == 1
+
+
+def test_a_repeat_of_a_refused_order_is_refused_in_the_same_words(trader: Trader) -> None:
+    trader.venue.script("place", "refuse")
+    for _ in range(2):
+        with pytest.raises(Refused, match="Margin Exceeds") as caught:
+            place(trader, provenance=Provenance("r", reference="REF-1"))
+        assert caught.value.reference == "REF-1"
+    assert trader.venue.calls("place") == 1
+
+
+def test_concurrent_orders_each_reach_the_wire_once(trader: Trader) -> None:
+    threads = [threading.Thread(target=place, args=(trader,)) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert trader.venue.calls("place") == 16
+    assert {intent.state for intent in trader.intents()} == {IntentState.ACCEPTED}
+    assert all(order.side is Side.BUY for _, order in trader.venue.placed)
