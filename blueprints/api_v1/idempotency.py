@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from blueprints.api_v1.endpoint import Answer, Call
-from blueprints.api_v1.errors import Rejected, invalid_fields, refusal
+from blueprints.api_v1.errors import invalid_fields, refusal
 from blueprints.http import Body
 from services.order_models import Provenance
 
@@ -54,29 +54,25 @@ def fingerprint_of(call: Call[Any]) -> str:
 def once(call: Call[Any], produce: Callable[[str | None], Body | Answer]) -> Body | Answer:
     """Run `produce`, or give the answer that the first call with this key got.
 
-    `produce` takes the order's reference where the key has fixed one. An error of which nothing
-    was journalled is not kept: the caller corrects the request and uses the same key again.
+    `produce` takes the order's reference where the key has fixed one. An error that proves
+    that nothing was sent is not kept: the caller corrects the request and uses the same key again.
     """
     key = key_of(call)
     if key is None:
         return produce(None)
 
     def answer(reference: str) -> tuple[int, dict[str, Any]]:
-        try:
-            outcome = produce(reference)
-        except Rejected:
-            raise
-        except Exception as error:
-            if not getattr(error, "reference", ""):
-                raise
-            status, body, _ = refusal(error, call.request_id)
-            return status, body
+        outcome = produce(reference)
         if isinstance(outcome, Answer):
             return outcome.status, dict(outcome.body)
         return 200, dict(outcome)
 
-    status, body, replayed = call.gateway.idempotency.run(
-        call.principal, call.account, key, fingerprint_of(call), answer
+    def describe(error: Exception) -> tuple[int, dict[str, Any]]:
+        status, body, _ = refusal(error, call.request_id)
+        return status, dict(body)
+
+    found = call.gateway.idempotency.run(
+        call.principal, call.account, key, fingerprint_of(call), answer, describe
     )
-    headers = {"Idempotency-Replayed": "true"} if replayed else {}
-    return Answer(body, status, headers)
+    headers = {"Idempotency-Replayed": "true"} if found.replayed else {}
+    return Answer(found.body, found.status, headers)

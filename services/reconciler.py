@@ -1,0 +1,303 @@
+"""Settles what is unknown, and checks that what was accepted really shows up.
+
+Runs at start, on a schedule, on demand, over all accounts; one complete book read serves every open
+intent of an account. Every change is a journal event with its cause.
+
+* `received` whose request is over was never sent: *not sent*.
+* `sending` whose request is over has lost its sender: *unknown*.
+* A tag that the book shows settles its order, whoever is still waiting for it.
+* *Absent* is concluded from complete, successful reads only: at least three, over at least ten
+  seconds, the last at least five seconds after the request's deadline. Reads count by the steady
+  clock, so that setting the wall clock hastens nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from broker.base import Clock, Deadline
+from broker.errors import BrokerError
+from broker.models import Order
+from database import journal
+from database.journal import UNSETTLED, Intent, IntentState
+from services.accounts import Account, AccountService
+from services.alarms import AlarmService
+from services.bearing_out import BearingOut
+from services.books import Books
+from services.errors import ServiceError
+from services.locks import LockBusy, NamedLocks
+from services.recording import Recorder, storage_needed
+from services.shared_reads import Copy
+from services.verdicts import Verdict, judge
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 2.0
+"""How often `run_once` should run; it costs one indexed query while there is nothing to do."""
+
+ABSENT_READS = 3
+ABSENT_SPAN = 10.0
+ABSENT_AFTER_DEADLINE = timedelta(seconds=5)
+
+OVERDUE = timedelta(seconds=2)
+"""How long after a request's deadline its worker is held to be gone."""
+
+ALARM_AFTER = timedelta(seconds=30)
+"""How long after its deadline an order may stay unknown before that is an alarm."""
+
+UNSETTLED_ORDERS = "orders_unsettled"
+ORDER_TWICE = "order_twice"
+ABSENT_APPEARED = "absent_order_appeared"
+
+_DEADLINE_UNKNOWN = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run did, and what is still open (`unknown`); `unread`: books it could not read."""
+
+    at: datetime
+    settled: int = 0
+    absent: int = 0
+    not_sent: int = 0
+    unknown: int = 0
+    confirmed: int = 0
+    unread: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Evidence:
+    """The complete reads that did not show an intent, by the steady clock."""
+
+    first: float
+    last: float
+    reads: int = 1
+
+
+@dataclass(slots=True)
+class _Tally:
+    settled: int = 0
+    absent: int = 0
+    not_sent: int = 0
+    confirmed: int = 0
+    unread: list[str] = field(default_factory=list)
+
+
+class Reconciler:
+    """The one who finds out. `timeout` bounds one book read, in seconds."""
+
+    def __init__(
+        self,
+        accounts: AccountService,
+        books: Books,
+        recorder: Recorder,
+        bearing_out: BearingOut,
+        alarms: AlarmService,
+        locks: NamedLocks,
+        clock: Clock,
+        *,
+        timeout: float = 10.0,
+    ) -> None:
+        self._accounts = accounts
+        self._books = books
+        self._recorder = recorder
+        self._bearing_out = bearing_out
+        self._alarms = alarms
+        self._locks = locks
+        self._clock = clock
+        self._timeout = timeout
+        self._guard = threading.Lock()
+        self._evidence: dict[int, _Evidence] = {}
+        self._absent: dict[int, Intent] = {}
+        self._summary = Summary(clock.now())
+
+    @property
+    def summary(self) -> Summary:
+        """What the last run of this process did."""
+        return self._summary
+
+    def on_start(self) -> Summary:
+        """The run of a process that begins: looks at the whole trading day."""
+        return self.run_once(whole_day=True)
+
+    def run_once(self, *, whole_day: bool = False) -> Summary:
+        """One round. When another process is at it, the last summary and nothing else."""
+        try:
+            with self._guard, self._locks.lock("reconciler", 0.0):
+                self._summary = self._round(whole_day)
+        except LockBusy:
+            log.debug("another process is reconciling")
+        return self._summary
+
+    def run_until_settled(self, seconds: float) -> Summary:
+        """Rounds until nothing is unknown or the time is up; for the command line."""
+        deadline = Deadline(self._clock, seconds)
+        summary = self.run_once(whole_day=True)
+        while summary.unknown and deadline.remaining() > POLL_SECONDS:
+            self._clock.sleep(POLL_SECONDS)
+            summary = self.run_once()
+        return summary
+
+    # A round -----------------------------------------------------------------------------------
+
+    def _round(self, whole_day: bool) -> Summary:
+        self._recorder.flush()
+        tally = _Tally()
+        with storage_needed():
+            waiting = self._give_up_overdue(tally)
+            still_open = 0
+            accounts = {account.id: account for account in self._accounts.all()}
+            by_account: dict[int, list[Intent]] = {}
+            for intent in waiting:
+                by_account.setdefault(intent.account_id, []).append(intent)
+            for account_id in {*accounts, *by_account}:
+                mine = by_account.get(account_id, [])
+                still_open += self._account(
+                    accounts.get(account_id), account_id, mine, whole_day, tally
+                )
+        self._forget_all_but({intent.id for intent in waiting})
+        return Summary(
+            self._clock.now(), tally.settled, tally.absent, tally.not_sent, still_open,
+            tally.confirmed, tuple(tally.unread),
+        )
+
+    def _give_up_overdue(self, tally: _Tally) -> list[Intent]:
+        """End what nobody works on any more; the intents of open outcome that are left."""
+        with self._recorder.reading() as conn:
+            found = journal.open_intents(conn, UNSETTLED)
+        left = []
+        for intent in found:
+            overdue = self._clock.now() >= deadline_of(intent) + OVERDUE
+            entry = self._recorder.resume(intent)
+            if intent.state is IntentState.RECEIVED:
+                if overdue:
+                    entry.not_sent("abandoned", "The gateway stopped before it was sent.")
+                    tally.not_sent += 1
+                continue
+            if intent.state is IntentState.SENDING and overdue:
+                entry.settle(
+                    IntentState.UNKNOWN, "sender gone",
+                    message="The gateway stopped while it was sent.",
+                )
+                intent = replace(intent, state=IntentState.UNKNOWN)
+            left.append(intent)
+        return left
+
+    def _account(
+        self,
+        account: Account | None,
+        account_id: int,
+        waiting: list[Intent],
+        whole_day: bool,
+        tally: _Tally,
+    ) -> int:
+        """Read one account's book if anything hangs on it; how many intents stay unknown."""
+        if account is None:
+            self._alarm_if_old(f"account {account_id}", waiting, "The account is gone.")
+            return len(waiting)
+        accepted = self._bearing_out.waiting(account, whole_day)
+        if not waiting and not accepted:
+            return 0
+        try:
+            copy = self._books.orders(account, Deadline(self._clock, self._timeout))
+        except (BrokerError, ServiceError) as error:
+            tally.unread.append(account.label)
+            self._alarm_if_old(account.label, waiting, error.message)
+            return _count_unknown(waiting)
+        self._watch_for_doubles(account, copy.value)
+        left = [intent for intent in waiting if not self._settled(intent, copy, tally)]
+        self._alarm_if_old(account.label, left, "The broker's book does not show them.")
+        self._watch_absent(account, copy.value)
+        tally.confirmed += self._bearing_out.check(account, accepted, copy)
+        return _count_unknown(left)
+
+    def _settled(self, intent: Intent, copy: Copy[list[Order]], tally: _Tally) -> bool:
+        verdict = judge(intent, copy.value)
+        if verdict is not None:
+            self._settle(intent, verdict, "reconciled")
+            tally.settled += 1
+            return True
+        if intent.state is IntentState.UNKNOWN and self._proves_absence(intent, copy):
+            self._recorder.resume(intent).settle(
+                IntentState.ABSENT, "absent",
+                message="Complete reads of the broker's book did not show it.",
+            )
+            self._absent[intent.id] = replace(intent, state=IntentState.ABSENT)
+            tally.absent += 1
+            return True
+        return False
+
+    def _settle(self, intent: Intent, verdict: Verdict, cause: str) -> None:
+        self._recorder.resume(intent).settle(
+            verdict.state, cause, order_id=verdict.order_id, message=verdict.message
+        )
+
+    def _proves_absence(self, intent: Intent, copy: Copy[list[Order]]) -> bool:
+        """Count this read, and hold the count against the rule of absence."""
+        evidence = self._evidence.get(intent.id)
+        if evidence is None:
+            self._evidence[intent.id] = _Evidence(copy.begun, copy.begun)
+            return False
+        if copy.begun > evidence.last:
+            evidence.last = copy.begun
+            evidence.reads += 1
+        return (
+            evidence.reads >= ABSENT_READS
+            and evidence.last - evidence.first >= ABSENT_SPAN
+            and copy.as_of >= deadline_of(intent) + ABSENT_AFTER_DEADLINE
+        )
+
+    def _forget_all_but(self, open_ids: set[int]) -> None:
+        self._evidence = {key: value for key, value in self._evidence.items() if key in open_ids}
+
+    # Alarms ------------------------------------------------------------------------------------
+
+    def _alarm_if_old(self, subject: str, waiting: list[Intent], why: str) -> None:
+        now = self._clock.now()
+        old = [intent for intent in waiting if now >= deadline_of(intent) + ALARM_AFTER]
+        if not old:
+            self._alarms.close(UNSETTLED_ORDERS, subject)
+            return
+        self._alarms.open(
+            UNSETTLED_ORDERS, subject,
+            f"The outcome of {len(old)} orders is unknown, the oldest is {old[0].reference}. {why}",
+        )
+
+    def _watch_for_doubles(self, account: Account, orders: list[Order]) -> None:
+        """Two rows with one tag of ours: something sent an order twice."""
+        counts = Counter(row.tag for row in orders if row.tag)
+        for tag in (tag for tag, count in counts.items() if count > 1):
+            with self._recorder.reading() as conn:
+                intent = journal.by_tag(conn, tag)
+            if intent is not None:
+                self._alarms.open(
+                    ORDER_TWICE, account.label,
+                    f"The broker's book shows the order {intent.reference} more than once.",
+                )
+
+    def _watch_absent(self, account: Account, orders: list[Order]) -> None:
+        """An order that was held absent and shows up after all is accepted, and an alarm."""
+        for intent in [item for item in self._absent.values() if item.account_id == account.id]:
+            verdict = judge(intent, orders)
+            if verdict is None:
+                continue
+            del self._absent[intent.id]
+            self._settle(intent, verdict, "appeared late")
+            self._alarms.open(
+                ABSENT_APPEARED, account.label,
+                f"Order {intent.reference} was held absent and is in the broker's book now, as "
+                f"{verdict.order_id}.",
+            )
+
+
+def deadline_of(intent: Intent) -> datetime:
+    """When the request of an intent was over."""
+    return intent.deadline_at or intent.created_at + _DEADLINE_UNKNOWN
+
+
+def _count_unknown(intents: list[Intent]) -> int:
+    return sum(intent.state in (IntentState.UNKNOWN, IntentState.SENDING) for intent in intents)

@@ -1,0 +1,434 @@
+"""The reconciler: what is unknown is settled by evidence, what is accepted is seen in the book."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from broker.errors import OutcomeUnknown
+from broker.models import OrderState, OrderType, Side
+from database import journal
+from database.engine import Database
+from database.journal import Intent, IntentKind, IntentState
+from services.errors import NeverArrived, Unavailable
+from services.order_models import ModifyDraft, Placed, Provenance
+from services.reconciler import ABSENT_APPEARED, ORDER_TWICE, POLL_SECONDS, UNSETTLED_ORDERS
+from tests.support.clocks import ManualClock
+from tests.support.trading import Trader, draft, request
+from tests.support.venue import VENUES
+from utils.ids import new_reference, new_tag
+
+LIMIT = OrderType.LIMIT
+
+
+@pytest.fixture
+def trader(main_database: Database, tmp_path: Path, clock: ManualClock) -> Trader:
+    VENUES.clear()
+    return Trader(main_database, tmp_path, clock)
+
+
+def place(trader: Trader, **values: object) -> Placed:
+    return trader.desk.orders.place(
+        trader.principal, trader.account, draft(**values),  # type: ignore[arg-type]
+    )
+
+
+def lost_order(trader: Trader, fault: str = "lost") -> str:
+    """An order of unknown outcome; its reference."""
+    trader.venue.script("place", fault)
+    with pytest.raises(OutcomeUnknown) as caught:
+        place(trader)
+    return caught.value.reference
+
+
+def left_behind(trader: Trader, state: IntentState, *, booked: bool = False) -> Intent:
+    """What a killed process leaves: an intent in this state, perhaps in the venue's book."""
+    now = trader.clock.now()
+    intent = Intent(
+        reference=new_reference(), tag=new_tag(), kind=IntentKind.PLACE,
+        account_id=trader.account.id, user_id=trader.principal.user_id, request_id="r",
+        created_at=now, symbol="INFY", exchange="NSE", token="1594", side="BUY",
+        order_type="MARKET", product="MIS", quantity=10, deadline_at=now + timedelta(seconds=10),
+    )
+    with trader.database.write() as conn:
+        intent_id = journal.new_intent(conn, intent)
+        if state is not IntentState.RECEIVED:
+            journal.change(conn, intent_id, IntentState.SENDING, "slot granted", at=now)
+    if booked:
+        trader.venue.add(request(Side.BUY, 10), intent.tag)
+    return replace(intent, id=intent_id)
+
+
+def rounds(trader: Trader, clock: ManualClock, seconds: float) -> None:
+    """Let the schedule run for so long."""
+    for _ in range(int(seconds / POLL_SECONDS)):
+        trader.desk.reconciler.run_once()
+        clock.advance(POLL_SECONDS)
+
+
+# Settling ---------------------------------------------------------------------------------------
+
+
+def test_an_order_that_appears_later_is_settled(trader: Trader) -> None:
+    reference = lost_order(trader, "late:99")
+    trader.venue.hidden.clear()
+    summary = trader.desk.reconciler.run_once()
+    assert (summary.settled, summary.unknown) == (1, 0)
+    assert trader.states(reference) == ["received", "sending", "unknown", "accepted"]
+    assert trader.intent(reference).broker_order_id == trader.venue.book[0].order_id
+    assert trader.events(reference)[3].cause == "reconciled"
+    assert trader.venue.calls("place") == 1
+
+
+def test_one_book_read_serves_many_intents(trader: Trader) -> None:
+    intents = [left_behind(trader, IntentState.SENDING, booked=True) for _ in range(50)]
+    before = trader.venue.calls("orders")
+    summary = trader.desk.reconciler.on_start()
+    assert summary.settled == 50
+    assert trader.venue.calls("orders") == before + 1
+    assert {trader.intent(item.reference).state for item in intents} == {IntentState.ACCEPTED}
+
+
+def test_defect_12_what_a_killed_process_left_is_settled(
+    trader: Trader, clock: ManualClock
+) -> None:
+    received = left_behind(trader, IntentState.RECEIVED)
+    booked = left_behind(trader, IntentState.SENDING, booked=True)
+    nowhere = left_behind(trader, IntentState.SENDING)
+    trader.desk.reconciler.on_start()
+    assert trader.intent(booked.reference).state is IntentState.ACCEPTED
+    assert trader.intent(received.reference).state is IntentState.RECEIVED  # may be alive yet
+    clock.advance(12.0)
+    summary = trader.desk.reconciler.run_once()
+    assert summary.not_sent == 1
+    assert trader.states(received.reference) == ["received", "not_sent"]
+    assert trader.states(nowhere.reference) == ["received", "sending", "unknown"]
+    rounds(trader, clock, 14.0)
+    assert trader.states(nowhere.reference)[-1] == "absent"
+    assert trader.venue.calls("place") == 0
+
+
+def test_a_rejected_row_settles_as_rejected_in_the_venues_words(trader: Trader) -> None:
+    intent = left_behind(trader, IntentState.SENDING, booked=True)
+    row = trader.venue.with_tag(intent.tag)[0]
+    trader.venue.change(row.order_id, state=OrderState.REJECTED, reason="RED:Margin Shortfall")
+    trader.desk.reconciler.run_once()
+    settled = trader.intent(intent.reference)
+    assert (settled.state, settled.message) == (IntentState.REJECTED, "RED:Margin Shortfall")
+
+
+# Absence ----------------------------------------------------------------------------------------
+
+
+def test_absence_needs_three_reads_ten_seconds_and_five_past_the_deadline(
+    trader: Trader, clock: ManualClock
+) -> None:
+    reference = lost_order(trader)
+    deadline = trader.intent(reference).deadline_at
+    assert deadline is not None
+    reads = []
+    while trader.intent(reference).state is IntentState.UNKNOWN:
+        trader.desk.reconciler.run_once()
+        reads.append(clock.now())
+        clock.advance(POLL_SECONDS)
+        assert len(reads) < 20
+    assert trader.intent(reference).state is IntentState.ABSENT
+    assert len(reads) >= 3
+    assert (reads[-1] - reads[0]).total_seconds() >= 10.0
+    assert (reads[-1] - deadline).total_seconds() >= 5.0
+    assert reads[-1] - deadline <= timedelta(seconds=8)
+
+
+@pytest.mark.parametrize("pause", [0.1, 60.0])
+def test_fewer_than_three_reads_never_prove_absence(
+    trader: Trader, clock: ManualClock, pause: float
+) -> None:
+    reference = lost_order(trader)
+    for _ in range(2):
+        trader.desk.reconciler.run_once()
+        clock.advance(pause)
+    assert trader.intent(reference).state is IntentState.UNKNOWN
+
+
+def test_many_reads_in_a_short_time_never_prove_absence(
+    trader: Trader, clock: ManualClock
+) -> None:
+    reference = lost_order(trader)
+    clock.advance(60.0)
+    for _ in range(9):
+        trader.desk.reconciler.run_once()
+        clock.advance(1.0)
+    assert trader.intent(reference).state is IntentState.UNKNOWN
+
+
+def test_reads_that_fail_prove_nothing_and_become_an_alarm(
+    trader: Trader, clock: ManualClock
+) -> None:
+    reference = lost_order(trader)
+    trader.venue.script("orders", *["fail"] * 30)
+    rounds(trader, clock, 60.0)
+    assert trader.intent(reference).state is IntentState.UNKNOWN
+    assert trader.desk.reconciler.summary.unread == ("jainam_prop",)
+    assert trader.alarms() == [UNSETTLED_ORDERS]
+    trader.venue.scripts["orders"].clear()
+    rounds(trader, clock, 14.0)
+    assert trader.intent(reference).state is IntentState.ABSENT
+    assert trader.alarms() == []
+
+
+def test_an_absent_order_that_appears_after_all_is_accepted_with_an_alarm(
+    trader: Trader, clock: ManualClock
+) -> None:
+    reference = lost_order(trader, "late:999")
+    rounds(trader, clock, 20.0)
+    assert trader.intent(reference).state is IntentState.ABSENT
+    trader.venue.hidden.clear()
+    place(trader)
+    trader.desk.reconciler.run_once()
+    assert trader.intent(reference).state is IntentState.ACCEPTED
+    assert ABSENT_APPEARED in trader.alarms()
+
+
+def test_a_repeat_of_an_absent_order_says_that_it_never_arrived(
+    trader: Trader, clock: ManualClock
+) -> None:
+    trader.venue.script("place", "lost")
+    with pytest.raises(OutcomeUnknown):
+        trader.desk.orders.place(
+            trader.principal, trader.account, draft(), provenance=Provenance(reference="REF")
+        )
+    rounds(trader, clock, 20.0)
+    with pytest.raises(NeverArrived) as caught:
+        trader.desk.orders.place(
+            trader.principal, trader.account, draft(), provenance=Provenance(reference="REF")
+        )
+    assert caught.value.reference == "REF"
+    assert trader.venue.calls("place") == 1
+
+
+# Modifications and cancellations ----------------------------------------------------------------
+
+
+@pytest.fixture
+def resting(trader: Trader) -> Placed:
+    return place(trader, order_type=LIMIT, price="100")
+
+
+def test_a_lost_cancel_is_settled_by_the_row(
+    trader: Trader, resting: Placed, clock: ManualClock
+) -> None:
+    trader.venue.script("cancel", "lost")
+    with pytest.raises(OutcomeUnknown) as caught:
+        trader.desk.orders.cancel(trader.principal, None, resting.order_id)
+    trader.desk.reconciler.run_once()
+    assert trader.intent(caught.value.reference).state is IntentState.UNKNOWN
+    trader.venue.change(resting.order_id, state=OrderState.CANCELLED)
+    trader.desk.reconciler.run_once()
+    assert trader.intent(caught.value.reference).state is IntentState.ACCEPTED
+
+
+def test_a_lost_modification_without_effect_is_absent_in_the_end(
+    trader: Trader, resting: Placed, clock: ManualClock
+) -> None:
+    trader.venue.script("modify", "lost")
+    with pytest.raises(OutcomeUnknown) as caught:
+        trader.desk.orders.modify(trader.principal, None, resting.order_id, terms("101"))
+    rounds(trader, clock, 20.0)
+    assert trader.intent(caught.value.reference).state is IntentState.ABSENT
+
+
+def terms(price: str) -> ModifyDraft:
+    return ModifyDraft("INFY", "NSE", Side.BUY, LIMIT, draft().product, 10, Decimal(price))
+
+
+# What was accepted ------------------------------------------------------------------------------
+
+
+def test_an_accepted_order_is_seen_in_the_book_once(trader: Trader, clock: ManualClock) -> None:
+    placed = place(trader)
+    clock.advance(1.0)
+    assert trader.desk.reconciler.run_once().confirmed == 1
+    intent = trader.intent(placed.reference)
+    assert intent.seen_at is not None
+    assert intent.book_state == "FILLED"
+    assert trader.events(placed.reference)[-1].cause == "in the book"
+    reads = trader.venue.calls("orders")
+    assert trader.desk.reconciler.run_once().confirmed == 0
+    assert trader.venue.calls("orders") == reads
+
+
+def test_a_later_rejection_is_an_event_and_no_second_order(
+    trader: Trader, clock: ManualClock
+) -> None:
+    trader.venue.script("place", "reject_later")
+    placed = place(trader)
+    clock.advance(1.0)
+    trader.desk.reconciler.run_once()
+    event = trader.events(placed.reference)[-1]
+    assert (event.cause, event.message) == ("rejected later", "RED:Margin Shortfall:INR 5")
+    assert trader.intent(placed.reference).state is IntentState.ACCEPTED
+    assert trader.venue.calls("place") == 1
+
+
+def test_a_pending_order_is_watched_until_it_is_decided(
+    trader: Trader, clock: ManualClock
+) -> None:
+    trader.venue.script("place", "pending")
+    placed = place(trader, order_type=LIMIT, price="100")
+    clock.advance(1.0)
+    assert trader.desk.reconciler.run_once().confirmed == 0
+    trader.venue.change(placed.order_id, state=OrderState.OPEN)
+    assert trader.desk.reconciler.run_once().confirmed == 1
+
+
+def test_defect_20_an_accepted_order_that_no_book_shows_is_an_alarm_and_not_sent_again(
+    trader: Trader, clock: ManualClock
+) -> None:
+    trader.venue.script("place", "drop")
+    placed = place(trader)
+    rounds(trader, clock, 8.0)
+    assert trader.alarms() == []
+    rounds(trader, clock, 8.0)
+    assert trader.alarms() == ["order_lost"]
+    alarm = trader.stack.alarms.list()[0]
+    assert placed.order_id in alarm.message
+    assert "wrong client id" in alarm.message
+    assert [event.cause for event in trader.events(placed.reference)].count("order_lost") == 1
+    assert trader.venue.calls("place") == 1
+
+
+def test_an_order_that_shows_up_late_ends_its_alarm(trader: Trader, clock: ManualClock) -> None:
+    placed = place(trader)
+    trader.venue.hidden[placed.order_id] = 7
+    rounds(trader, clock, 16.0)
+    assert trader.alarms() == []
+    assert trader.intent(placed.reference).seen_at is not None
+
+
+def test_an_order_whose_tag_the_venue_swallows_is_known_by_its_id(
+    trader: Trader, clock: ManualClock
+) -> None:
+    placed = place(trader)
+    trader.venue.change(placed.order_id, tag="")
+    clock.advance(1.0)
+    assert trader.desk.reconciler.run_once().confirmed == 1
+
+
+def test_a_modification_is_seen_to_have_taken_effect(
+    trader: Trader, resting: Placed, clock: ManualClock
+) -> None:
+    clock.advance(1.0)
+    trader.desk.reconciler.run_once()
+    first = trader.desk.orders.modify(trader.principal, None, resting.order_id, terms("101"))
+    second = trader.desk.orders.modify(trader.principal, None, resting.order_id, terms("102"))
+    clock.advance(1.0)
+    assert trader.desk.reconciler.run_once().confirmed == 2
+    assert trader.intent(first.reference).book_state == "superseded"
+    assert trader.intent(second.reference).book_state == "OPEN"
+
+
+@pytest.mark.parametrize("kind", ["modify", "cancel"])
+def test_a_change_that_was_accepted_without_effect_is_an_alarm(
+    trader: Trader, resting: Placed, clock: ManualClock, kind: str
+) -> None:
+    clock.advance(1.0)
+    trader.desk.reconciler.run_once()
+    trader.venue.effective = False
+    orders = trader.desk.orders
+    done = (
+        orders.modify(trader.principal, None, resting.order_id, terms("101"))
+        if kind == "modify" else orders.cancel(trader.principal, None, resting.order_id)
+    )
+    rounds(trader, clock, 14.0)
+    assert trader.alarms() == ["change_without_effect"]
+    assert "no effect" in [event.cause for event in trader.events(done.reference)]
+    assert trader.venue.calls(kind) == 1
+
+
+def test_a_change_that_came_too_late_is_an_event(
+    trader: Trader, resting: Placed, clock: ManualClock
+) -> None:
+    trader.venue.effective = False
+    done = trader.desk.orders.cancel(trader.principal, None, resting.order_id)
+    trader.venue.fill(resting.order_id)
+    clock.advance(1.0)
+    trader.desk.reconciler.run_once()
+    event = trader.events(done.reference)[-1]
+    assert (event.cause, event.message) == (
+        "too late", "The order was filled before it took effect."
+    )
+
+
+def test_a_change_to_an_order_that_no_book_shows_is_an_alarm(
+    trader: Trader, resting: Placed, clock: ManualClock
+) -> None:
+    trader.desk.orders.cancel(trader.principal, None, resting.order_id)
+    trader.venue.book.clear()
+    rounds(trader, clock, 14.0)
+    assert "change_without_effect" in trader.alarms()
+
+
+# The rest ---------------------------------------------------------------------------------------
+
+
+def test_an_order_that_the_book_shows_twice_is_an_alarm(
+    trader: Trader, clock: ManualClock
+) -> None:
+    placed = place(trader)
+    trader.venue.add(request(Side.BUY, 10), trader.intent(placed.reference).tag)
+    trader.venue.add(request(Side.BUY, 10), "FOREIGN")
+    trader.venue.add(request(Side.BUY, 10), "FOREIGN")
+    clock.advance(1.0)
+    trader.desk.reconciler.run_once()
+    assert trader.alarms() == [ORDER_TWICE]
+
+
+def test_nothing_to_do_reads_no_book(trader: Trader) -> None:
+    summary = trader.desk.reconciler.run_once()
+    assert trader.venue.calls("orders") == 0
+    assert (summary.settled, summary.unknown, summary.unread) == (0, 0, ())
+
+
+def test_only_one_process_reconciles_at_a_time(trader: Trader) -> None:
+    left_behind(trader, IntentState.SENDING, booked=True)
+    other = Trader(trader.database, trader.stack_folder, trader.clock)
+    with other.stack.locks.lock("reconciler", 0.0):
+        assert trader.desk.reconciler.run_once().settled == 0
+    assert trader.desk.reconciler.run_once().settled == 1
+
+
+def test_an_account_that_is_gone_leaves_its_orders_unknown_and_an_alarm(
+    trader: Trader, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference = lost_order(trader)
+    clock.advance(60.0)
+    monkeypatch.setattr(trader.stack.accounts, "all", list)
+    assert trader.desk.reconciler.run_once().unknown == 1
+    assert trader.alarms() == [UNSETTLED_ORDERS]
+    assert trader.intent(reference).state is IntentState.UNKNOWN
+
+
+def test_on_demand_it_goes_on_until_everything_is_settled(
+    trader: Trader, clock: ManualClock
+) -> None:
+    reference = lost_order(trader)
+    summary = trader.desk.reconciler.run_until_settled(30.0)
+    assert summary.unknown == 0
+    assert trader.intent(reference).state is IntentState.ABSENT
+    lost_order(trader)
+    assert trader.desk.reconciler.run_until_settled(5.0).unknown == 1
+
+
+def test_without_a_database_it_says_so(trader: Trader, monkeypatch: pytest.MonkeyPatch) -> None:
+    from database.errors import DatabaseUnavailable
+
+    def gone(database: Database) -> None:
+        raise DatabaseUnavailable("gone")
+
+    monkeypatch.setattr(Database, "read", gone)
+    with pytest.raises(Unavailable):
+        trader.desk.reconciler.run_once()
