@@ -218,7 +218,7 @@ class SqliteImport(SymbolImport):
         )
 
     def stage(self, rows: Sequence[SymbolRow]) -> None:
-        self._conn.executemany(self._insert, rows)
+        self._conn.executemany(self._insert, map(tuple, rows))  # sqlite3 is slow with subclasses
 
     def settle(self) -> None:
         """Index the new table; only when an index finds a double are doubles looked for."""
@@ -253,13 +253,14 @@ class SqliteImport(SymbolImport):
         self._conn.execute("DROP TABLE symbol_token")
         self._conn.execute(f"ALTER TABLE {_TABLE} RENAME TO symbol_token")
         self._conn.execute("COMMIT")
-        self._conn.execute("PRAGMA busy_timeout = 1000")
-        self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return self.generation
 
     def close(self) -> None:
+        """Undo what was not published; move what was from the log into the file."""
         if self._conn.in_transaction:
             self._conn.execute("ROLLBACK")
+        self._conn.execute("PRAGMA busy_timeout = 1000")
+        self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         self._conn.close()
 
     def _all(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

@@ -10,7 +10,7 @@ import resource
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ class ContractLoader:
         self._bad: list[BadRow] = []
         self._bad_count = 0
         self._reasons: Counter[str] = Counter()
+        self._open = ExitStack()
 
     def progress(self) -> dict[str, Any]:
         """How far the run is: phase, exchange, rows, bad rows; per cent where it can be told."""
@@ -64,7 +65,10 @@ class ContractLoader:
         return told
 
     def run(self) -> dict[str, Any]:
-        """Load and publish; the report. `BrokerError` from the broker, or `Implausible`."""
+        """Load and publish; the report. `BrokerError` from the broker, or `Implausible`.
+
+        The contract is live when this returns; `close` does the tidying that nobody waits for.
+        """
         started = time.monotonic()
         clock = SystemClock()
         order = self._order
@@ -73,35 +77,46 @@ class ContractLoader:
             slots = FileSlotStore(Path(order.slots_directory), clock)
         paths = [Path(path) for path in order.plugin_paths] or None
         broker = discover(paths).get(order.broker)(order.account, Runtime(clock, slots))
-        with (
-            closing(broker),
-            closing(open_import(order.symbols_url, order.broker)) as target,
-        ):
-            broker.attach(order.session)
-            self._expected = sum(target.live().values())
-            self._read(broker, target)
-            self._phase = "Checking"
-            target.settle()
-            report = self._report(broker, target)
-            self._check(report, target)
-            self._phase = "Publishing"
-            report["generation"] = target.publish()
+        self._open.enter_context(closing(broker))
+        target = open_import(order.symbols_url, order.broker)
+        self._open.enter_context(closing(target))
+        broker.attach(order.session)
+        self._expected = sum(target.live().values())
+        self._read(broker, target)
+        self._phase = "Checking"
+        target.settle()
+        report = self._report(broker, target)
+        self._check(report, target)
+        self._phase = "Publishing"
+        report["generation"] = target.publish()
         report["seconds"] = round(time.monotonic() - started, 2)
         report["cpu_seconds"] = round(time.process_time(), 2)
         report["peak_memory_mb"] = _peak_memory()
         return report
 
+    def close(self) -> None:
+        """Undo what was not published, and give everything back."""
+        self._open.close()
+
     def _read(self, broker: Broker, target: SymbolImport) -> None:
         self._phase = "Downloading"
         chunk: list[SymbolRow] = []
         for row in self._named(broker):
+            symbol = row[0]
+            if len(symbol) > _LONGEST_SYMBOL or not symbol.isprintable():
+                self._spoilt(BadRow(row.brexchange, 0, repr(symbol)[:200], "no usable symbol"))
+                continue
             chunk.append(row)
             if len(chunk) == _CHUNK:
-                target.stage(chunk)
-                self._rows += _CHUNK
+                self._stage(chunk, target)
                 chunk = []
+        if chunk:
+            self._stage(chunk, target)
+
+    def _stage(self, chunk: list[SymbolRow], target: SymbolImport) -> None:
         target.stage(chunk)
         self._rows += len(chunk)
+        self._exchange = chunk[-1].exchange
 
     def _named(self, broker: Broker) -> Iterator[SymbolRow]:
         wanted = [Exchange(name) for name in self._order.exchanges] or None
@@ -116,19 +131,9 @@ class ContractLoader:
             except ValueError as exc:
                 self._spoilt(BadRow(item.broker_segment, 0, item.broker_symbol, str(exc)))
                 continue
-            if row is None:
-                continue
-            if self._is_fit(row):
-                self._exchange = row.exchange
+            if row is not None:
                 yield row
-        yield from filter(self._is_fit, namer.rest())
-
-    def _is_fit(self, row: SymbolRow) -> bool:
-        symbol = row.symbol
-        if len(symbol) <= _LONGEST_SYMBOL and symbol.isprintable():
-            return True
-        self._spoilt(BadRow(row.brexchange, 0, repr(symbol)[:200], "no usable symbol"))
-        return False
+        yield from namer.rest()
 
     def _spoilt(self, row: BadRow) -> None:
         self._bad_count += 1

@@ -44,6 +44,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 _COMMAND = (sys.executable, "-m", "services.master_contract_worker")
 _NEW_CONTRACT = timedelta(hours=8, minutes=35)  # IST; brokers have the day's by then (design §8)
 _POLL = 0.05
+_TIDYING = 60.0  # seconds that a process may take to end after its answer
 _NOISE = 30  # lines of a dying process that are logged
 
 
@@ -214,8 +215,9 @@ class MasterContractService:
     def _run(self, job: Job, force: bool) -> None:
         """The work of one job, to its end, whatever happens."""
         broker = job.subject
+        tidying: list[subprocess.Popen[str]] = []
         try:
-            answer = self._load(job, force)
+            answer = self._load(job, force, tidying)
         except (BrokerError, ServiceError) as error:
             answer = {"error": error.message, "kind": error.kind}
         except (_Lost, OSError, StorageError) as error:
@@ -237,17 +239,21 @@ class MasterContractService:
         else:
             log.info("the master contract of %s is loaded: %s rows", broker, answer["rows"])
             self._alarms.close(ALARM, broker)
+        for process in tidying:
+            _end(process, patience=_TIDYING)
         with self._lock:
             self._threads.pop(job.id, None)
 
-    def _load(self, job: Job, force: bool) -> dict[str, Any]:
+    def _load(
+        self, job: Job, force: bool, tidying: list[subprocess.Popen[str]]
+    ) -> dict[str, Any]:
         """Connect, and let the process work; once more when the session turns out dead."""
         connected = self._source.connect(job.subject)
-        outcome = self._work(job, self._order(connected, force))
+        outcome = self._work(job, self._order(connected, force), tidying)
         if outcome.get("kind") == "session_expired":
             partial = bool(outcome.get("partial"))
             connected = self._source.renew(connected, partial=partial)
-            outcome = self._work(job, self._order(connected, force))
+            outcome = self._work(job, self._order(connected, force), tidying)
         report = outcome.pop("report", {})
         return {**report, **outcome}
 
@@ -261,8 +267,13 @@ class MasterContractService:
             plugin_paths=self._plugin_paths,
         )
 
-    def _work(self, job: Job, order: ContractOrder) -> dict[str, Any]:
-        """One run of the process: its report, or {"error": …}. `_Lost` when it gives no answer."""
+    def _work(
+        self, job: Job, order: ContractOrder, tidying: list[subprocess.Popen[str]]
+    ) -> dict[str, Any]:
+        """One run of the process: its report, or {"error": …}. `_Lost` when it gives no answer.
+
+        A process that has answered goes to `tidying`: it still moves the contract into its file.
+        """
         process = subprocess.Popen(
             _COMMAND, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, env={**os.environ, "PYTHONPATH": str(_ROOT)},
@@ -277,11 +288,13 @@ class MasterContractService:
                 jobs.start(conn, job.id, at=self._clock.now(), pid=process.pid)
             if self._closing:
                 raise _Lost("the gateway was stopped")
-            return self._converse(job, process, order)
+            answer = self._converse(job, process, order)
+            tidying.append(process)
+            return answer
         finally:
             guard.cancel()
-            process.kill()
-            process.communicate()
+            if process not in tidying:
+                _end(process, patience=0)
             with self._lock:
                 self._running.pop(job.id, None)
 
@@ -339,6 +352,15 @@ def _answer(line: str) -> dict[str, Any] | None:
         return None
     known = ("progress", "done", "failed")
     return answer if isinstance(answer, dict) and any(key in answer for key in known) else None
+
+
+def _end(process: subprocess.Popen[str], patience: float) -> None:
+    """Wait for a process to end by itself, `patience` seconds at most, and give its pipes back."""
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    process.communicate()
 
 
 def _absolute(database: Database) -> str:

@@ -75,6 +75,7 @@ def serve(order: ContractOrder, out: TextIO) -> int:
         )
     teller.close()
     teller.tell(answer)
+    loader.close()
     return 0 if "done" in answer else 1
 
 
