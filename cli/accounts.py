@@ -26,6 +26,8 @@ from cli.support import (
     the_account,
 )
 from services.accounts import Account, NewAccount
+from services.trial_order import TrialOrderService
+from utils.ids import new_request_id
 
 COLUMNS = (
     "label", "broker", "cluster", "account_type", "owner", "connected", "session_expires_at",
@@ -122,18 +124,41 @@ def logout(label: str) -> None:
 
 @accounts.command("self-check")
 @click.argument("label")
+@click.option("--place-order", metavar="SYMBOL", default="", help="Also send, find and cancel one.")
+@click.option("--exchange", default="NSE", show_default=True, help="Where SYMBOL trades.")
+@click.option("--user", default="", help="In whose name the order is journalled.")
 @as_json
 @command
-def self_check(label: str, as_json: bool) -> None:
-    """Read what the login should be able to read; places no order."""
+def self_check(label: str, place_order: str, exchange: str, user: str, as_json: bool) -> None:
+    """Read what the login should be able to read.
+
+    Places no order, unless --place-order asks for one far below the market: that is shown, and
+    sent only after its account's label was typed.
+    """
     account = the_account(label)
     faults = gateway().sessions.self_check(account)
+    if place_order:
+        faults += _trial(account, place_order, exchange, user)
     if as_json:
         dump({"account": label, "faults": faults})
     elif not faults:
         click.echo(f"Account '{label}' can read everything it should.")
     if faults:
         fail(" ".join(faults))
+
+
+def _trial(account: Account, symbol: str, exchange: str, user: str) -> list[str]:
+    """Send the trial order after a typed confirmation; what went wrong."""
+    if not user:
+        fail("Name the user in whose name the order is journalled: --user NAME.")
+    principal = gateway().access.principal_of(user)
+    here = gateway()
+    service = TrialOrderService(here.orders, here.portfolio, here.market_data, here.clock)
+    trial = service.plan(account, symbol, exchange)
+    click.echo(trial.in_words(account), err=True)
+    if click.prompt(f"Type {account.label} to send it", err=True) != account.label:
+        fail("Nothing was sent.")
+    return service.run(principal, account, trial, request_id=new_request_id())
 
 
 def log_in(account: Account, *, force: bool, as_json: bool) -> None:

@@ -17,10 +17,12 @@ import cli
 from cli.support import EXTENSION
 from database.engine import Database
 from database.jobs import JobState
+from services.market_data import MarketDataService
 from tests.support.clocks import ManualClock
 from tests.support.databases import sqlite_database
 from tests.support.stacks import Stack, new_venue
-from tests.support.venue import CREDENTIALS, Plugins, Venue
+from tests.support.trading import Trader
+from tests.support.venue import CREDENTIALS, VENUES, Plugins, Venue
 
 OTHER = {name: value.replace("CANARY", "CANARY-other") for name, value in CREDENTIALS.items()}
 
@@ -66,7 +68,7 @@ class Downloads:
 class Shell:
     """Runs commands as a user's shell does."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, **more: object) -> None:
         self.stack = stack
         clock = stack.clock
         assert isinstance(clock, ManualClock)
@@ -77,6 +79,7 @@ class Shell:
             sessions=stack.sessions, flags=stack.flags, alarms=stack.alarms,
             registry=Plugins(), master_contract=self.downloads,
             reconciler=SimpleNamespace(run_once=lambda: {"settled": 2, "unknown": 1}),
+            **more,
         )
         app.extensions[EXTENSION] = SimpleNamespace(gateway=gateway)
         cli.register(app)
@@ -229,6 +232,29 @@ def test_bad_accounts_are_refused_in_a_sentence(
     assert message in stderr
     assert "Traceback" not in stderr
     assert "CANARY" not in stderr
+
+
+def test_the_self_check_sends_an_order_only_when_the_label_is_typed(
+    database: Database, tmp_path: Path
+) -> None:
+    VENUES.clear()
+    trader = Trader(database, tmp_path, ManualClock())
+    symbols: object = trader.symbols
+    market = MarketDataService(
+        trader.stack.sessions, trader.stack.accounts, symbols, trader.clock  # type: ignore[arg-type]
+    )
+    shell = Shell(
+        trader.stack, orders=trader.desk.orders, portfolio=trader.desk.portfolio,
+        market_data=market,
+    )
+    words = ("accounts", "self-check", "jainam_prop", "--place-order", "INFY")
+    assert "--user NAME" in shell.fails(*words)
+    stderr = shell.fails(*words, "--user", "asha", stdin="yes\n")
+    assert "BUY 1 INFY on NSE" in stderr
+    assert "Nothing was sent." in stderr
+    assert trader.venue.placed == []
+    assert "can read everything" in shell.ok(*words, "--user", "asha", stdin="jainam_prop\n")
+    assert len(trader.venue.placed) == len(trader.venue.cancelled) == 1
 
 
 def test_a_refused_login_is_a_sentence_and_status_1(shell: Shell, venue: Venue) -> None:
