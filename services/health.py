@@ -17,6 +17,7 @@ from database.engine import Database
 from database.errors import StorageError
 from services.accounts import AccountService
 from services.alarms import AlarmService
+from services.session_status import SessionStatus
 from services.sessions import SessionService
 
 
@@ -99,18 +100,18 @@ class HealthService:
         return Check(name, True, True, {"status": "up", "milliseconds": spent})
 
     def _brokers(self) -> list[Check]:
-        found: dict[str, list[bool]] = {}
+        """An account is down when it should be connected, is not, and says what went wrong."""
+        found: dict[str, list[SessionStatus]] = {}
         for account in self._accounts.all():
-            connected = self._sessions.status(account).connected
-            found.setdefault(account.broker, []).append(connected)
+            found.setdefault(account.broker, []).append(self._sessions.status(account))
         return [
             Check(
                 f"broker:{name}",
-                all(states),
+                not any(one.wanted and not one.connected and one.last_error for one in statuses),
                 False,
-                {"accounts": len(states), "connected": sum(states)},
+                {"accounts": len(statuses), "connected": sum(one.connected for one in statuses)},
             )
-            for name, states in sorted(found.items())
+            for name, statuses in sorted(found.items())
         ]
 
     def _open_alarms(self) -> Check:

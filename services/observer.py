@@ -14,6 +14,7 @@ from datetime import timedelta
 
 from broker.base import Clock
 from services.alarms import AlarmService
+from utils import timing
 from utils.metrics import counter, histogram
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class BrokerObserver:
 
     def call(self, account: str, operation: str, outcome: str, seconds: float) -> None:
         """A call ended: "ok" or the kind of its error, and how long it was on the wire."""
+        timing.at_broker(seconds)
         _CALLS.observe(seconds, account=account, operation=operation, outcome=outcome)
         if outcome == "ok":
             log.debug("%s of %s took %.1f ms", operation, account, seconds * 1000)
@@ -70,6 +72,7 @@ class BrokerObserver:
 
     def waited(self, account: str, operation: str, seconds: float) -> None:
         """A call had to wait for its turn."""
+        timing.waited(seconds)
         _WAITS.observe(seconds, account=account, operation=operation)
 
     def anomaly(self, account: str, what: str, detail: str) -> None:

@@ -1,0 +1,209 @@
+"""`Gateway`: every service of one process, built and wired in one place.
+
+Building it connects to nothing and starts nothing, so it may be built before a fork; engines, HTTP
+clients and mapped files are opened at first use, in the process that uses them. `start_background`
+is for the process that serves, `close` gives everything back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from broker.base import Clock, Runtime, SlotStore
+from broker.registry import Registry, discover
+from broker.slots import FileSlotStore
+from database import broker_sessions, idempotency, jobs
+from database.crypto import Vault
+from database.engine import Database
+from services.access import AccessService
+from services.accounts import AccountService
+from services.alarms import AlarmService
+from services.contract_source import AccountSource
+from services.flags import FlagService
+from services.health import HealthService
+from services.jobs import Scheduler
+from services.locks import HostLocks
+from services.market_data import MarketDataService
+from services.master_contract import MasterContractService
+from services.observer import BrokerObserver
+from services.order_desk import build_order_desk
+from services.sessions import SessionService
+from services.symbols import SymbolService
+from services.web_sessions import WebSessionService
+from utils.clock import SystemClock
+from utils.config import ROOT, Settings
+from utils.logging import request_id
+
+log = logging.getLogger(__name__)
+
+QUEUE_SIZE = 16
+"""How many requests of one process may wait for a slot at a broker (design §4.3)."""
+
+KEEP_ALIVE = 30.0
+CONTRACTS = 300.0
+CONTRACT_PATIENCE = 900.0
+PRUNE = 3600.0
+"""Seconds between two looks at the sessions, at the master contracts and at what is old; and how
+long the download of one contract is waited for before the next one begins."""
+
+KEPT_JOBS = timedelta(days=90)
+KEPT_LOGINS = timedelta(days=90)
+
+
+def state_dir(settings: Settings) -> Path:
+    """The folder of locks and counters that all processes of this instance share.
+
+    It goes with the database: beside an SQLite file, and under `run/` by the database's name
+    otherwise, so that two instances on one host never share a lock by accident.
+    """
+    url = settings.database_url.get_secret_value()
+    if settings.is_sqlite:
+        return Path(url.split(":///", 1)[1]).resolve().parent / "state"
+    return ROOT / "run" / f"state-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+
+
+class Gateway:
+    """The services, by name. Each is documented where it is defined."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        registry: Registry | None = None,
+        slots: Callable[[Path, Clock], SlotStore] = FileSlotStore,
+    ) -> None:
+        self.settings = settings
+        self.clock: Clock = clock or SystemClock()
+        self.state_dir = state_dir(settings)
+        self.registry = registry or discover()
+        for name, reason in self.registry.broken.items():
+            log.error("the broker package %s can't be used: %s", name, reason)
+        self.database = Database(
+            settings.database_url.get_secret_value(),
+            pool_size=settings.db_pool_size,
+            max_overflow=settings.db_max_overflow,
+        )
+        vault = Vault(settings.secret_key.get_secret_value())
+        self.locks = HostLocks(self.state_dir / "locks", self.clock)
+        self.flags = FlagService(self.database, self.clock)
+        self.alarms = AlarmService(self.database, self.clock)
+        self.access = AccessService(
+            self.database, self.flags, self.clock, settings.api_key_pepper.get_secret_value()
+        )
+        self.web_sessions = WebSessionService(
+            self.database, self.clock, lifetime_seconds=settings.session_lifetime
+        )
+        self.accounts = AccountService(
+            self.database, settings, self.registry, self.flags, vault, self.clock
+        )
+        runtime = Runtime(
+            clock=self.clock,
+            slots=slots(self.state_dir / "slots", self.clock),
+            observer=BrokerObserver(self.alarms, self.clock),
+            rand=random.random,
+            queue_wait=settings.order_queue_wait,
+            queue_size=QUEUE_SIZE,
+            request_id=request_id,
+        )
+        self.sessions = SessionService(
+            self.database, self.accounts, self.flags, self.locks, self.alarms, vault, runtime
+        )
+        self.symbols = SymbolService(self.database, self.clock)
+        self.master_contract = MasterContractService(
+            self.database,
+            self.clock,
+            AccountSource(self.accounts, self.sessions),
+            self.alarms,
+            exchanges=settings.master_contract_exchanges,
+            slots_directory=self.state_dir / "slots",
+        )
+        self.market_data = MarketDataService(self.sessions, self.accounts, self.symbols, self.clock)
+        desk = build_order_desk(
+            database=self.database,
+            accounts=self.accounts,
+            sessions=self.sessions,
+            symbols=self.symbols,
+            market_data=self.market_data,
+            flags=self.flags,
+            alarms=self.alarms,
+            locks=self.locks,
+            clock=self.clock,
+            timeout=settings.jainam.api_timeout,
+        )
+        self.orders = desk.orders
+        self.smart_orders = desk.smart_orders
+        self.baskets = desk.baskets
+        self.portfolio = desk.portfolio
+        self.idempotency = desk.idempotency
+        self.reconciler = desk.reconciler
+        self.health = HealthService(
+            self.database, self.clock, self.accounts, self.sessions, self.alarms
+        )
+        self.scheduler = Scheduler(self.database, self.clock)
+        self._was_reconciled = False
+        self._plan()
+
+    def start_background(self) -> None:
+        """Begin the scheduled work of this process: to be called after any fork.
+
+        A database without tables is migrated first; an older schema is left to `flask db upgrade`.
+        """
+        if not self._has_tables():
+            self.database.upgrade()
+        self.accounts.sync_environment()
+        self.alarms.export()
+        self.scheduler.start()
+
+    def close(self) -> None:
+        """End the scheduled work and give back every connection. Safe to call twice."""
+        self.scheduler.close()
+        self.master_contract.close()
+        self.access.flush_last_used()
+        self.sessions.close()
+        self.database.dispose()
+
+    # Scheduled work ----------------------------------------------------------------------------
+
+    def _plan(self) -> None:
+        """What recurs; each by the one process that holds the lease."""
+        every = self.scheduler.every
+        every("sessions", KEEP_ALIVE, self.sessions.keep_alive, at_once=True)
+        every("reconcile", self.settings.reconcile_interval, self._reconcile, at_once=True)
+        every("contracts", CONTRACTS, self._refresh_contracts, at_once=True)
+        every("prune", PRUNE, self._prune)
+
+    def _reconcile(self) -> None:
+        """The first run of a process looks at the whole day, later ones at what is open."""
+        if self._was_reconciled:
+            self.reconciler.run_once()
+        else:
+            self.reconciler.on_start()
+            self._was_reconciled = True
+
+    def _refresh_contracts(self) -> None:
+        """Load stale contracts one after the other, of brokers that are on and have an account."""
+        brokers = dict.fromkeys(account.broker for account in self.accounts.all())
+        for name in brokers:
+            if self.accounts.is_broker_enabled(name)[0]:
+                for job in self.master_contract.refresh([name]):
+                    self.master_contract.wait(job.id, CONTRACT_PATIENCE)
+
+    def _prune(self) -> None:
+        """Delete what has been kept long enough. The order journal is kept."""
+        now = self.clock.now()
+        with self.database.write() as conn:
+            idempotency.prune(conn, now)
+            jobs.prune(conn, now - KEPT_JOBS)
+            broker_sessions.prune_logins(conn, now - KEPT_LOGINS)
+
+    def _has_tables(self) -> bool:
+        with self.database.read() as conn:
+            return sa.inspect(conn).has_table("accounts")
