@@ -14,7 +14,6 @@ from flask import Flask
 from blueprints import api_v1, operations
 from blueprints.context import EXTENSION, Mounted
 from blueprints.limits import Gate, storage_uri
-from utils.config import ROOT
 
 if TYPE_CHECKING:
     from services.gateway import Gateway
@@ -58,5 +57,4 @@ def _gate(gateway: Gateway) -> Gate:
     buckets = {bucket: getattr(settings, name) for bucket, name in api_v1.BUCKETS.items()}
     buckets["login"] = settings.login_rate_limit
     redis = settings.redis_url.get_secret_value() if settings.redis_url else ""
-    directory = ROOT / "run" / str(settings.port)
-    return Gate.at(buckets, storage_uri(redis, settings.web_concurrency, directory))
+    return Gate.at(buckets, storage_uri(redis, settings.web_concurrency, gateway.state_dir))

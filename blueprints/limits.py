@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from functools import wraps
 from math import ceil
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
 from flask import request
 from limits import RateLimitItem, parse_many
@@ -229,7 +229,7 @@ class Gate:
     @classmethod
     def at(cls, buckets: Mapping[str, str], uri: str) -> Gate:
         """A gate on the storage that `uri` names (see `storage_uri`)."""
-        return cls(buckets, storage_from_string(uri))
+        return cls(buckets, cast(Storage, storage_from_string(uri)))
 
     def check(self, bucket: str, caller: str) -> float | None:
         """None when the call may pass (and has been counted), else seconds to wait."""

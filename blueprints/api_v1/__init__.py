@@ -6,6 +6,7 @@ prefix is answered here too, with flat JSON, because an application-wide 404 han
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -83,9 +84,9 @@ def create(prefix: str) -> Blueprint:
         blueprint.add_url_rule(
             route.path, route.endpoint, Endpoint(route), methods=[route.method], **options
         )
-    description = document(routes, prefix, VERSION)
+    describe = cache(lambda: document(routes, prefix, VERSION))
     blueprint.add_url_rule(
-        "/openapi.json", "openapi", lambda: reply(description), methods=["GET"], **options
+        "/openapi.json", "openapi", lambda: reply(describe()), methods=["GET"], **options
     )
     elsewhere = _Elsewhere(routes)
     blueprint.add_url_rule("/", "root", elsewhere, methods=_METHODS, **options)

@@ -18,7 +18,7 @@ from blueprints.api_v1.translate import (
     number,
 )
 from blueprints.http import Body
-from services.portfolio import HoldingView, OrderView, PositionView, TradeView
+from services.portfolio_views import HoldingView, OrderView, PositionView, TradeView
 from services.vocabulary import OrderState, Side
 
 routes = Routes("Account")
@@ -90,6 +90,7 @@ def _trade_row(view: TradeView) -> dict[str, Any]:
         "average_price": number(view.price),
         "exchange": view.exchange,
         "orderid": view.order_id,
+        "ours": view.ours,
         "product": PRODUCT_WORDS[view.product],
         "quantity": view.quantity,
         "strategy": view.strategy,
@@ -113,7 +114,7 @@ def _position_row(view: PositionView) -> dict[str, Any]:
         "exchange": view.exchange,
         "ltp": number(view.ltp),
         "pnl": number(view.pnl),
-        "pnl_source": view.pnl_source,
+        "pnl_source": view.pnl_source.value,
         "product": PRODUCT_WORDS[view.product],
         "quantity": view.quantity,
         "symbol": view.symbol,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blueprints.api_v1.endpoint import Call, Routes
 from blueprints.api_v1.schemas import AccountRequest, BrokersQuery
 from blueprints.api_v1.translate import iso
 from blueprints.http import Body
-from services.accounts import Account
-from services.gateway import Gateway
+
+if TYPE_CHECKING:
+    from services.accounts import Account
+    from services.gateway import Gateway
 
 routes = Routes("Brokers")
 

@@ -22,7 +22,9 @@ from services.vocabulary import ALL_ERRORS
 routes = Routes("Composite orders")
 
 
-_STATUSES = {error.kind: error.http_status for error in (*ALL_ERRORS, *ALL_SERVICE_ERRORS)}
+_STATUSES = {error.kind: error.http_status for error in ALL_ERRORS} | {
+    error.kind: error.http_status for error in ALL_SERVICE_ERRORS
+}
 
 
 def _count(children: Sequence[ChildResult], status: ChildStatus) -> int:

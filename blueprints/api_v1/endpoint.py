@@ -11,11 +11,12 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, Generic, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 from flask import Request as HttpRequest
 from flask import Response, request
 from pydantic import ValidationError
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from blueprints.api_v1.errors import Rejected, invalid_fields, malformed, refusal
@@ -24,11 +25,13 @@ from blueprints.api_v1.schemas import AccountRequest, Request
 from blueprints.context import Mounted, mounted
 from blueprints.http import Body, reply, request_id_of
 from blueprints.limits import retry_after_header
-from services.access import Principal
-from services.accounts import Account
-from services.gateway import Gateway
 from utils import timing
 from utils.logging import bound
+
+if TYPE_CHECKING:
+    from services.access import Principal
+    from services.accounts import Account
+    from services.gateway import Gateway
 
 Scope = Literal["open", "read", "trade", "admin"]
 KIB = 1024
@@ -36,6 +39,8 @@ KIB = 1024
 M = TypeVar("M", bound=Request)
 
 _WRONG_KEY = "Invalid openalgo apikey"
+_NO_HEADERS: Mapping[str, str] = {}
+_USER_ID = "openalgo.user_id"  # where the access log looks for the caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ class Call(Generic[M]):
         principal: Principal,
         request_id: str,
         path: dict[str, str],
-        headers: Mapping[str, str],
+        headers: Headers,
     ) -> None:
         self.gateway = gateway
         self.body = body
@@ -214,22 +219,24 @@ class Endpoint:
     def __call__(self, **path: str) -> Response:
         started = perf_counter()
         http = cast(HttpRequest, request._get_current_object())  # type: ignore[attr-defined]
+        here = mounted()
         request_id = request_id_of(http)
         with bound(request_id=request_id), timing.collect() as spent:
+            status, headers = 200, _NO_HEADERS
             try:
-                outcome = self._run(http, mounted(), request_id, path)
-                if isinstance(outcome, Response):
-                    response = outcome
-                elif isinstance(outcome, Answer):
-                    response = reply(outcome.body, outcome.status, outcome.headers)
-                else:
-                    response = reply(outcome)
+                outcome = self._run(http, here, request_id, path)
             except Exception as error:
-                status, body, headers = refusal(error, request_id)
-                response = reply(body, status, headers)
-            headers_out = response.headers
-            headers_out["X-Request-ID"] = request_id
-            headers_out["Server-Timing"] = spent.header(perf_counter() - started)
+                status, outcome, headers = refusal(error, request_id)
+            if isinstance(outcome, Answer):
+                status, headers, outcome = outcome.status, outcome.headers, outcome.body
+            if isinstance(outcome, Response):
+                response = outcome
+            else:
+                if here.gateway.settings.sandbox:
+                    outcome = {**outcome, "sandbox": True}
+                response = reply(dict(sorted(outcome.items())), status, headers)
+            response.headers["X-Request-ID"] = request_id
+            response.headers["Server-Timing"] = spent.header(perf_counter() - started)
         return response
 
     def _run(
@@ -253,12 +260,14 @@ class Endpoint:
         header_key = http.environ.get("HTTP_X_API_KEY")
         key = (body.apikey if body is not None else _key_in(raw)) or header_key
         principal = here.gateway.access.authenticate_key(key) if key else None
+        if principal is not None:
+            http.environ[_USER_ID] = principal.user_id
         self._hold_limit(here, http, principal)
         if fault is not None:
             raise fault
         assert body is not None  # noqa: S101 (no fault means that there is a body)
         if route.scope == "open":
-            return route.handler(Call(here.gateway, body, cast(Principal, None), request_id, path,
+            return route.handler(Call(here.gateway, body, cast("Principal", None), request_id, path,
                                       http.headers))  # fmt: skip
         if not key:
             raise invalid_fields({"apikey": [MISSING]})

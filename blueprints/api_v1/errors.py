@@ -15,7 +15,7 @@ from blueprints.api_v1.fields import faults_by_field
 from blueprints.http import problem
 from blueprints.limits import retry_after_header
 from services.errors import ServiceError
-from services.vocabulary import BrokerError, Fate, InvalidOrder, DatabaseUnavailable
+from services.vocabulary import BrokerError, DatabaseUnavailable, Fate, InvalidOrder
 
 log = logging.getLogger(__name__)
 

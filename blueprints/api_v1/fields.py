@@ -154,7 +154,7 @@ def _flag(value: Any) -> bool:
 def _text(shortest: int, longest: int) -> Any:
     """Text without control, format and unassigned characters."""
     return StringConstraints(
-        strict=True, min_length=shortest, max_length=longest, pattern=r"^\P{C}*$"
+        strict=True, min_length=shortest, max_length=longest, pattern=r"^[^\p{C}\p{Zl}\p{Zp}]*$"
     )
 
 

@@ -130,8 +130,9 @@ def cancelorder(call: Call[CancelOrder]) -> Body | Answer:
 @routes.post("/orderstatus", OrderStatus)
 def orderstatus(call: Call[OrderStatus]) -> Body:
     """Where one order stands at the broker."""
-    account = call.gateway.orders.account_of(call.principal, call.named_account, call.body.orderid)
-    view = call.gateway.portfolio.order(account, call.body.orderid)
+    body = call.body
+    account = call.gateway.orders.account_of(call.principal, call.named_account, body.orderid)
+    view = call.gateway.portfolio.order(account, body.orderid)
     return {"data": order_row(view), "status": "success"}
 
 
