@@ -1,0 +1,1 @@
+"""Measures the gateway against a bare forwarding route: `make bench` (`python -m benchmarks`)."""
