@@ -20,7 +20,6 @@ from prometheus_flask_exporter import PrometheusMetrics
 
 import blueprints
 import cli
-from database import db
 from services.gateway import Gateway
 from utils import sandbox
 from utils.config import ConfigurationError, Settings, load_settings
@@ -116,7 +115,8 @@ def create_app(settings: Settings | None = None) -> GatewayApp:
     )
     app.session_interface = PageSessions()
     app.gateway = Gateway(settings)
-    db.init_app(app, app.gateway.database)
+    if os.environ.get("FLASK_RUN_FROM_CLI") == "true":
+        _add_migrations(app)
     blueprints.register(app, app.gateway, prefix=API_PREFIX, with_operations=True)
     cli.register(app)
     if settings.enable_metrics:
@@ -126,6 +126,13 @@ def create_app(settings: Settings | None = None) -> GatewayApp:
             app.wsgi_app, settings.trusted_proxies
         )
     return app
+
+
+def _add_migrations(app: GatewayApp) -> None:
+    """Flask-SQLAlchemy and `flask db …`; left out of serving processes, to which they are 12 MB."""
+    from database import db
+
+    db.init_app(app, app.gateway.database)
 
 
 def _measure(app: Flask) -> None:
