@@ -28,6 +28,7 @@ def sim(shared_venue: ThreadSimulator) -> Iterator[ThreadSimulator]:
     yield shared_venue
     shared_venue.faults()
     shared_venue.reset()
+    shared_venue.control("sessions/kill", {})
     shared_venue.control("limits", {"mode": "published"})
 
 
