@@ -6,6 +6,7 @@ where there is no server.
 
 from __future__ import annotations
 
+import atexit
 import os
 import tempfile
 import uuid
@@ -56,22 +57,64 @@ def _upgraded_files() -> dict[str, bytes]:
 
 @contextmanager
 def postgres_database(*, upgraded: bool = True) -> Iterator[Database]:
-    """A fresh database on the PostgreSQL server, dropped afterwards."""
-    name = f"test_{uuid.uuid4().hex}"
-    server = sa.make_url(SERVER).set(drivername="postgresql+psycopg")
-    admin = sa.create_engine(server, isolation_level="AUTOCOMMIT")
-    with admin.connect() as conn:
-        conn.exec_driver_sql(f"CREATE DATABASE {name}")
-    database = Database(server.set(database=name).render_as_string(hide_password=False))
+    """A fresh database on the PostgreSQL server, dropped afterwards.
+
+    The one of the newest schema is made once per test process, and emptied after each test.
+    """
+    if upgraded:
+        database = Database(_upgraded_postgres())
+        try:
+            yield database
+        finally:
+            _empty(database)
+            database.dispose()
+        return
+    url = _create_postgres()
+    database = Database(url)
     try:
-        if upgraded:
-            database.upgrade()
         yield database
     finally:
         database.dispose()
-        with admin.connect() as conn:
-            conn.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
-        admin.dispose()
+        _drop_postgres(url)
+
+
+@cache
+def _upgraded_postgres() -> str:
+    url = _create_postgres()
+    atexit.register(_drop_postgres, url)
+    database = Database(url)
+    database.upgrade()
+    database.dispose()
+    return url
+
+
+def _empty(database: Database) -> None:
+    names = [
+        name for name in sa.inspect(database.engine).get_table_names() if name != "alembic_version"
+    ]
+    with database.engine.begin() as conn:
+        conn.exec_driver_sql(f"TRUNCATE {', '.join(names)} RESTART IDENTITY CASCADE")
+
+
+def _create_postgres() -> str:
+    name = f"test_{uuid.uuid4().hex}"
+    _as_admin(f"CREATE DATABASE {name}")
+    return _server().set(database=name).render_as_string(hide_password=False)
+
+
+def _drop_postgres(url: str) -> None:
+    _as_admin(f"DROP DATABASE IF EXISTS {sa.make_url(url).database} WITH (FORCE)")
+
+
+def _as_admin(statement: str) -> None:
+    admin = sa.create_engine(_server(), isolation_level="AUTOCOMMIT")
+    with admin.connect() as conn:
+        conn.exec_driver_sql(statement)
+    admin.dispose()
+
+
+def _server() -> sa.URL:
+    return sa.make_url(SERVER).set(drivername="postgresql+psycopg")
 
 
 @contextmanager

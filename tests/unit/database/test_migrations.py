@@ -74,7 +74,7 @@ def _upgrade_in_another_process(url: str) -> None:
 def test_processes_that_start_together_migrate_once(empty: Database) -> None:
     spawn = multiprocessing.get_context("spawn")
     url = empty.url.render_as_string(hide_password=False)
-    processes = [spawn.Process(target=_upgrade_in_another_process, args=(url,)) for _ in range(3)]
+    processes = [spawn.Process(target=_upgrade_in_another_process, args=(url,)) for _ in range(2)]
     for process in processes:
         process.start()
     for process in processes:

@@ -172,11 +172,12 @@ def test_readers_see_the_old_contract_or_the_new_one_through_many_swaps(
             asked[number] += 1
         reader.close()
 
+    enough = 10_000 if database.is_sqlite else 1_000  # a look-up takes longer over a socket
     threads = [threading.Thread(target=read, args=(number,)) for number in range(2)]
     for thread in threads:
         thread.start()
     swaps = 1
-    while sum(asked) < 10_000 or swaps < 8:
+    while sum(asked) < enough or swaps < 8:
         swaps += 1
         assert load(database, contract(lot=swaps)) == swaps
     stop.set()
