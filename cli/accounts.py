@@ -27,6 +27,7 @@ from cli.support import (
 )
 from services.accounts import Account, NewAccount
 from services.trial_order import TrialOrderService
+from utils.clock import ist
 from utils.ids import new_request_id
 
 COLUMNS = (
@@ -142,7 +143,8 @@ def self_check(label: str, place_order: str, exchange: str, user: str, as_json: 
     if as_json:
         dump({"account": label, "faults": faults})
     elif not faults:
-        click.echo(f"Account '{label}' can read everything it should.")
+        and_order = ", and its order came and went" if place_order else ""
+        click.echo(f"Account '{label}' can read everything it should{and_order}.")
     if faults:
         fail(" ".join(faults))
 
@@ -167,7 +169,7 @@ def log_in(account: Account, *, force: bool, as_json: bool) -> None:
     if as_json:
         dump(_row(account))
         return
-    until = f"{status.expires_at:%Y-%m-%d %H:%M %Z}" if status.expires_at else "an unknown time"
+    until = f"{ist(status.expires_at):%Y-%m-%d %H:%M} IST" if status.expires_at else "it ends"
     sandbox = " (SANDBOX)" if account.sandbox else ""
     click.echo(f"Account '{account.label}'{sandbox} is connected until {until}.")
 

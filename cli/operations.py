@@ -25,7 +25,8 @@ def reconcile(as_json: bool) -> None:
     if as_json:
         dump(facts)
     else:
-        click.echo(f"Reconciled. {facts}")
+        words = ", ".join(f"{name} {value}" for name, value in facts.items() if value != ())
+        click.echo(f"Reconciled: {words}.")
 
 
 @click.command()

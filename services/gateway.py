@@ -47,11 +47,12 @@ QUEUE_SIZE = 16
 """How many requests of one process may wait for a slot at a broker (design §4.3)."""
 
 KEEP_ALIVE = 30.0
+ANOMALIES = 300.0
 CONTRACTS = 300.0
 CONTRACT_PATIENCE = 900.0
 PRUNE = 3600.0
-"""Seconds between two looks at the sessions, at the master contracts and at what is old; and how
-long the download of one contract is waited for before the next one begins."""
+"""Seconds between two looks at the sessions, at anomalies that may be over, at the master contracts
+and at what is old; and how long the download of one contract is waited for before the next one."""
 
 KEPT_JOBS = timedelta(days=90)
 KEPT_LOGINS = timedelta(days=90)
@@ -104,10 +105,11 @@ class Gateway:
         self.accounts = AccountService(
             self.database, settings, self.registry, self.flags, vault, self.clock
         )
+        self._observer = BrokerObserver(self.alarms, self.clock)
         runtime = Runtime(
             clock=self.clock,
             slots=slots(self.state_dir / "slots", self.clock),
-            observer=BrokerObserver(self.alarms, self.clock),
+            observer=self._observer,
             rand=random.random,
             queue_wait=settings.order_queue_wait,
             queue_size=QUEUE_SIZE,
@@ -178,6 +180,7 @@ class Gateway:
         every("sessions", KEEP_ALIVE, self.sessions.keep_alive, at_once=True)
         every("reconcile", self.settings.reconcile_interval, self._reconcile, at_once=True)
         every("contracts", CONTRACTS, self._refresh_contracts, at_once=True)
+        every("anomalies", ANOMALIES, self._observer.forget_quiet)
         every("prune", PRUNE, self._prune)
 
     def _reconcile(self) -> None:
