@@ -121,7 +121,8 @@ def post(url: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = 
 class Served(AbstractContextManager["Served"]):
     """A simulator and a gateway under gunicorn, with a user and a key, over one folder.
 
-    `environ` changes or adds variables; `contracts` names the brokers to load before it serves.
+    `environ` changes or adds variables; `contracts` names the brokers to load before it serves;
+    `user` is the administrator that is made with a key, None leaves that to the pages.
     """
 
     def __init__(
@@ -132,8 +133,10 @@ class Served(AbstractContextManager["Served"]):
         limits: str = "published",
         environ: Mapping[str, str] | None = None,
         contracts: Sequence[str] = ("jainam_prop",),
+        user: str | None = "boss",
     ) -> None:
         self.folder = folder
+        self.user = user
         self.cleanup = ExitStack()
         self._options = (master, limits, dict(environ or {}), tuple(contracts))
 
@@ -157,9 +160,10 @@ class Served(AbstractContextManager["Served"]):
         port = free_port()
         self.environ = self._environ(port) | changes
         self.flask("db", "upgrade")
-        self.flask("users", "create", "boss", "--admin", "--password-stdin",
-                   stdin=secrets.token_urlsafe(16) + "\n")  # fmt: skip
-        self.key = self.new_key("boss", "admin")
+        if self.user is not None:
+            password = secrets.token_urlsafe(16) + "\n"
+            self.flask("users", "create", self.user, "--admin", "--password-stdin", stdin=password)
+            self.key = self.new_key(self.user, "admin")
         for broker in contracts:
             self.flask("master-contract", "download", broker)
         self.gateway = Gunicorn(self.environ, port, "/health/live")

@@ -1,0 +1,207 @@
+"""The pages in a real Chromium: from the first set-up to an order that is cancelled."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openalgo
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from benchmarks.servers import Served
+
+pytestmark = [pytest.mark.chromium, pytest.mark.timeout(240)]
+
+PASSWORD = "correct horse battery staple"
+_QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"] + [
+    f"--disable-{what}" for what in ("background-networking", "component-update", "sync")
+]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A gateway without users, with its simulator."""
+    folder: Path = tmp_path_factory.mktemp("web")
+    patient = {"LOGIN_RATE_LIMIT": "50 per minute"}
+    with Served(folder, contracts=(), user=None, environ=patient) as fresh:
+        yield fresh
+
+
+@pytest.fixture(scope="module")
+def browser(chromium_path: str) -> Iterator[Browser]:
+    """One Chromium for all pages."""
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium_path, args=_QUIET)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, served: Served) -> Iterator[Page]:
+    """A tab that notes every complaint of the browser: errors of scripts, CSP, missing files."""
+    context = browser.new_context(base_url=served.url)
+    tab = context.new_page()
+    complaints: list[str] = []
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on(
+        "console",
+        lambda said: (
+            complaints.append(said.text)
+            if said.type == "error" and "status of 4" not in said.text
+            else None
+        ),
+    )
+    tab.on("dialog", lambda dialog: dialog.accept())
+    yield tab
+    context.close()
+    assert complaints == []
+
+
+def _note(page: Page) -> Any:
+    return expect(page.get_by_role("status").first)
+
+
+def test_a_newcomer_goes_from_set_up_to_a_cancelled_order(page: Page, served: Served) -> None:
+    """Everything that the web is for, in the order in which a newcomer meets it."""
+    page.goto("/")
+    expect(page.get_by_role("heading", name="Create the administrator")).to_be_visible()
+    expect(page.get_by_text("SANDBOX", exact=True)).to_be_visible()
+
+    page.get_by_label("Name").fill("asha")
+    page.get_by_label("Password", exact=True).fill("short")
+    page.get_by_label("Password again").fill("different")
+    page.get_by_role("button", name="Create administrator").click()
+    expect(page.get_by_text("The passwords differ.")).to_be_visible()
+
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_label("Password again").fill(PASSWORD)
+    page.get_by_role("button", name="Create administrator").click()
+    expect(page.get_by_role("heading", name="Brokers", exact=True)).to_be_visible()
+
+    _connect(page)
+    _load_the_master_contract(page)
+    key = _create_a_key(page)
+    _see_and_cancel_orders(page, served, key)
+    _switch_the_broker_off_and_on(page)
+    _log_out_and_in(page)
+
+
+def _connect(page: Page) -> None:
+    page.goto("/brokers?broker=jainam_prop")
+    row = page.get_by_role("row").filter(has_text="jainam_prop")
+    if row.get_by_role("button").inner_text() == "Disconnect":  # it connects by itself at start
+        row.get_by_role("button").click()
+        _note(page).to_have_text("jainam_prop is disconnected.")
+    row.get_by_role("button", name="Connect", exact=True).click()
+    _note(page).to_have_text("jainam_prop is connected.")
+    expect(row.get_by_text("connected", exact=True)).to_be_visible()
+    expect(row.get_by_text("SANDBOX")).to_be_visible()
+    expect(_dropdown(page).locator("option")).to_have_count(2)
+    _dropdown(page).select_option(value="wisdom")
+    expect(page.get_by_role("heading", name="Wisdom Capital accounts")).to_be_visible()
+
+
+def _dropdown(page: Page) -> Locator:
+    return page.get_by_label("Broker", exact=True)
+
+
+def _load_the_master_contract(page: Page) -> None:
+    page.get_by_role("link", name="Master contract").click()
+    _dropdown(page).select_option(value="jainam_prop")
+    expect(page).to_have_url(re.compile("broker=jainam_prop"))
+    page.get_by_role("button", name="Download master contract").click()
+    newest = page.get_by_role("row").filter(has_text="asha").first
+    expect(newest.get_by_text("done")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("row").filter(has_text="NFO").first).to_be_visible()
+
+
+def _create_a_key(page: Page) -> str:
+    page.get_by_role("link", name="API keys").click()
+    page.get_by_label("Name").fill("python")
+    page.get_by_role("button", name="Create key").click()
+    key = page.locator("#fresh-key").inner_text().strip()
+    assert len(key) == 64
+    page.goto("/api-keys")
+    assert key not in page.content()
+    expect(page.get_by_text(f"{key[:8]}…")).to_be_visible()
+    return key
+
+
+def _see_and_cancel_orders(page: Page, served: Served, key: str) -> None:
+    page.get_by_role("link", name="Order book").click()
+    expect(page.get_by_text("No orders today.")).to_be_visible()
+    client = openalgo.api(api_key=key, host=served.url)
+    filled = client.placeorder(
+        strategy="web", symbol="RELIANCE", action="BUY", exchange="NSE", quantity=3
+    )
+    assert filled["status"] == "success", filled
+    quote = client.quotes(symbol="INFY", exchange="NSE")["data"]["ltp"]
+    resting = client.placeorder(
+        strategy="web", symbol="INFY", action="BUY", exchange="NSE", quantity=2,
+        price_type="LIMIT", price=round(quote * 0.95, 1),
+    )  # fmt: skip
+    # Nobody reloads: the page's own polling must bring the rows.
+    first = page.get_by_role("row").filter(has_text=filled["orderid"])
+    expect(first.get_by_text("filled", exact=True)).to_be_visible(timeout=10_000)
+    second = page.get_by_role("row").filter(has_text=resting["orderid"])
+    expect(second.get_by_text("open", exact=True)).to_be_visible()
+    second.get_by_role("button", name="Cancel").click()
+    _note(page).to_contain_text("accepted")
+    expect(second.get_by_text("cancelled", exact=True)).to_be_visible(timeout=10_000)
+
+
+def _switch_the_broker_off_and_on(page: Page) -> None:
+    page.get_by_role("link", name="Brokers", exact=True).click()
+    switches = page.get_by_role("region", name="Switches")
+    switches.get_by_role("row").filter(has_text="Wisdom").get_by_role("button").click()
+    expect(_dropdown(page).locator("option")).to_have_count(1)
+    switches.get_by_role("row").filter(has_text="Wisdom").get_by_role("button").click()
+    expect(_dropdown(page).locator("option")).to_have_count(2)
+
+
+def _log_out_and_in(page: Page) -> None:
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    page.goto("/orders")
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    page.get_by_label("Name").fill("asha")
+    page.get_by_label("Password").fill("a wrong password")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("alert")).to_have_text("Name or password is wrong.")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("heading", name="Brokers", exact=True)).to_be_visible()
+
+
+def test_the_pages_fit_a_phone(browser: Browser, served: Served) -> None:
+    """Nothing is wider than the screen, so nobody scrolls sideways to find a button."""
+    context = browser.new_context(base_url=served.url, viewport={"width": 390, "height": 800})
+    tab = context.new_page()
+    tab.goto("/login")
+    overflow = tab.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    context.close()
+    assert overflow <= 0
+
+
+def test_the_cookie_is_out_of_reach_of_scripts(served: Served) -> None:
+    """The flags of the session's cookie, and the headers that keep pages to themselves."""
+    with httpx.Client(base_url=served.url, trust_env=False) as http:
+        token = _token(http.get("/login").text)
+        answer = http.post(
+            "/login", data={"csrf_token": token, "name": "asha", "password": PASSWORD}
+        )
+        assert answer.status_code == 302
+        cookie = answer.headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=Lax" in cookie
+        page = http.get("/brokers")
+        assert page.headers["cache-control"] == "no-store"
+        assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+
+
+def _token(html: str) -> str:
+    return html.split('name="csrf_token" type="hidden" value="')[1].split('"')[0]
