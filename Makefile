@@ -3,7 +3,7 @@ PYTHON ?= python3
 DEV := $(PYTHON) scripts/dev.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench setup stop reset upgrade
+.PHONY: help run test lint bench setup stop reset upgrade lock
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -31,3 +31,6 @@ reset: ## delete the database, logs and caches, after a question (ARGS=--all: al
 
 upgrade: ## fetch the newest version, install what it needs, migrate the database
 	@$(DEV) upgrade
+
+lock: ## write the locked requirements anew from pyproject.toml
+	@$(DEV) lock

@@ -227,10 +227,7 @@ def _build_engine(url: URL, pool_size: int, max_overflow: int) -> Engine:
             url, pool_size=pool_size, max_overflow=max_overflow, pool_timeout=5,
             pool_pre_ping=True, connect_args={"connect_timeout": 5}, hide_parameters=True,
         )
-    path = Path(str(url.database))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        path.touch(mode=0o600)  # SQLite gives its other files the rights of this one
+    Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(
         url, pool_size=pool_size, max_overflow=max_overflow, pool_timeout=5,
         connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000},

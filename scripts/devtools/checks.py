@@ -27,7 +27,7 @@ def steps(python: Path, *, tests: bool, pytest_arguments: Sequence[str]) -> list
     lint = [
         Step("style", (*tool, "ruff", "check", ".")),
         Step("types", (*tool, "mypy")),
-        Step("imports", (str(python), "scripts/architecture.py")),
+        Step("imports", (str(python.with_name("lint-imports")),)),
     ]
     if not tests:
         return lint

@@ -67,6 +67,26 @@ def bench(arguments: argparse.Namespace) -> int:
     ).returncode
 
 
+def lock(arguments: argparse.Namespace) -> int:
+    """Write the locked requirements anew from pyproject.toml (hashes, no registry's name)."""
+    python = _prepare(DEV).python
+    common = ["pip", "compile", "--quiet", "pyproject.toml", "--universal"]
+    common += ["--python-version", "3.11", "--generate-hashes", "--no-header"]
+    common += ["--no-emit-index-url"]
+    extras = ["--extra", "postgres", "--extra", "redis"]
+    locks: list[list[str]] = [
+        ["-o", "requirements.txt"],
+        [*extras, "-c", "requirements.txt", "-o", "requirements-server.txt"],
+        [*extras, "--group", "dev", "-c", "requirements-server.txt", "-o", "requirements-dev.txt"],
+    ]
+    for options in locks:
+        command = [str(python), "-m", "uv", *common, *options]
+        status = subprocess.run(command, cwd=ROOT, check=False).returncode
+        if status != 0:
+            return status
+    return 0
+
+
 def stop(arguments: argparse.Namespace) -> int:
     """End the gateway on PORT, or with --all every one that runs from this folder."""
     if arguments.all:
@@ -152,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     add(test)
     add(lint)
     add(bench)
+    add(lock)
     add(stop).add_argument("--all", action="store_true", help="every gateway of this folder")
     deletion = add(reset)
     deletion.add_argument("--yes", action="store_true", help="do not ask")

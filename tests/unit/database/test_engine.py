@@ -134,17 +134,6 @@ def test_symbols_have_a_file_of_their_own_on_sqlite(sqlite: Database) -> None:
     other.close()
 
 
-def test_nobody_else_may_read_the_files(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'made' / 'openalgo.db'}")
-    database.upgrade()
-    with database.write() as conn:
-        flags.bump(conn, at=NOON)
-        files = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "made").iterdir()}
-    database.dispose()
-    assert {"openalgo.db", "openalgo.db-wal", "symbols.db"} <= set(files)
-    assert all(mode & 0o077 == 0 for name, mode in files.items() if not name.endswith(".lock"))
-
-
 def test_a_write_does_not_nest(sqlite: Database) -> None:
     with sqlite.write(), pytest.raises(RuntimeError, match="already"), sqlite.write():
         pass
