@@ -17,7 +17,6 @@ from flask import Request as HttpRequest
 from flask import Response, request
 from pydantic import ValidationError
 from werkzeug.datastructures import Headers
-from werkzeug.exceptions import RequestEntityTooLarge
 
 from blueprints.api_v1.errors import Rejected, invalid_fields, malformed, refusal
 from blueprints.api_v1.fields import MISSING
@@ -172,18 +171,13 @@ def read_body(http: HttpRequest, limit: int) -> bytes:
     if http.environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
         raise Rejected(415, "unsupported_media_type", "Send the body without a Content-Encoding.")
     length = http.content_length
-    too_large = Rejected(
-        413, "too_large", f"The body is too large: at most {limit // KIB} KiB are read."
-    )
-    if length is not None:
-        if length > limit:
-            raise too_large
-        return cast(bytes, http.environ["wsgi.input"].read(length))
-    http.max_content_length = limit
-    try:
-        return http.get_data(cache=False)
-    except RequestEntityTooLarge:
-        raise too_large from None
+    if length is None and not http.environ.get("wsgi.input_terminated"):
+        return b""  # neither a length nor chunks: there is no body
+    if length is None or length <= limit:
+        body: bytes = http.environ["wsgi.input"].read(limit + 1 if length is None else length)
+        if len(body) <= limit:
+            return body
+    raise Rejected(413, "too_large", f"The body is too large: at most {limit // KIB} KiB are read.")
 
 
 def read_query(http: HttpRequest) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The application: what it is made of, whom it believes, and that building it connects to nothing."""
+"""The application: what it is made of, whom it believes; building it connects to nothing."""
 
 from __future__ import annotations
 
@@ -151,8 +151,8 @@ def test_main_refuses_production(
         for name in ("INTERACTIVE_API_KEY", "INTERACTIVE_API_SECRET", "MARKET_API_KEY",
                      "MARKET_API_SECRET")
     }  # fmt: skip
-    changed = environment(tmp_path, ENVIRONMENT="production", BACKUP_KEY="5e9a7b0f4c" * 4, **credentials)
-    for name, value in changed.items():
+    secrets = {"BACKUP_KEY": "5e9a7b0f4c" * 4, **credentials}
+    for name, value in environment(tmp_path, ENVIRONMENT="production", **secrets).items():
         monkeypatch.setenv(name, value)
     assert application.main() == 1
     assert "gunicorn" in capsys.readouterr().err
