@@ -56,13 +56,9 @@ from broker.models import (
     Trade,
     Validity,
 )
-from database import journal
 from database.engine import Database
-from database.journal import Intent, IntentEvent
-from services.access import Principal
-from services.market_data import MarketDataService
-from services.order_desk import OrderDesk, build_order_desk
 from services.order_models import OrderDraft
+from tests.support.processes import Process
 from tests.support.stacks import BASE_URL, Stack
 from tests.support.symbols import SYMBOLS, FakeSymbols, ref_of
 from tests.support.venue import VENUES, Plugins, Venue, VenueBroker, quote_of
@@ -361,8 +357,8 @@ class TradingPlugins(Plugins):
     brokers: ClassVar[dict[str, type[Broker]]] = {"jainam_prop": TradingBroker}
 
 
-class Trader:
-    """One process of a gateway that trades: its services, its user and its venue."""
+class Trader(Process):
+    """One process of a gateway that trades at the `TradingVenue`."""
 
     def __init__(self, database: Database, folder: Path, clock: Clock) -> None:
         found = VENUES.get(BASE_URL)
@@ -370,60 +366,11 @@ class Trader:
             found = VENUES[BASE_URL] = TradingVenue()
         self.venue = found
         self.stack_folder = folder
-        self.database = database
-        self.clock = clock
-        self.stack = Stack(database, folder, clock, registry=TradingPlugins())
-        self.account = self.stack.account
         self.symbols = FakeSymbols()
-        self.desk: OrderDesk = build_order_desk(
-            database=database,
-            accounts=self.stack.accounts,
-            sessions=self.stack.sessions,
-            symbols=self.symbols,  # type: ignore[arg-type]
-            market_data=MarketDataService(
-                self.stack.sessions, self.stack.accounts,
-                self.symbols, clock,  # type: ignore[arg-type]
-            ),
-            flags=self.stack.flags,
-            alarms=self.stack.alarms,
-            locks=self.stack.locks,
-            clock=clock,
+        super().__init__(
+            Stack(database, folder, clock, registry=TradingPlugins()),
+            self.symbols,  # type: ignore[arg-type]
         )
-        self.principal: Principal = self.stack.access.verify_login(
-            "asha", "a long password of asha"
-        ) or self.stack.user("asha")
-
-    def intent(self, reference: str) -> Intent:
-        """The journal's entry."""
-        with self.database.read() as conn:
-            found = journal.get(conn, reference)
-        assert found is not None
-        return found
-
-    def events(self, reference: str) -> list[IntentEvent]:
-        """The journal's events."""
-        with self.database.read() as conn:
-            return journal.events(conn, self.intent(reference).id)
-
-    def states(self, reference: str) -> list[str]:
-        """The states that the journal went through; an event that changed none is left out."""
-        states: list[str] = []
-        for event in self.events(reference):
-            if not states or states[-1] != event.state.value:
-                states.append(event.state.value)
-        return states
-
-    def intents(self) -> list[Intent]:
-        """All intents, the oldest first."""
-        with self.database.read() as conn:
-            found = journal.list_intents(
-                conn, [self.account.id], datetime(2000, 1, 1, tzinfo=UTC), limit=10_000
-            )
-        return found[::-1]
-
-    def alarms(self) -> list[str]:
-        """The rules of the open alarms."""
-        return sorted(alarm.rule for alarm in self.stack.alarms.list())
 
 
 def draft(
