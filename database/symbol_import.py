@@ -181,12 +181,16 @@ class SymbolImport(ABC):
 
     def _search_texts(self, char: str, join: str) -> Iterator[tuple[str, str, bytes]]:
         """Rows of `symbol_search`; `char` and `join` are what the dialect calls its functions."""
-        for exchange in sorted(self.staged()):
+        ranges = self._all(  # rows of an exchange come together, so that few others are looked at
+            f"SELECT exchange, min(id), max(id) FROM {self.staging} WHERE {self.own}"  # noqa: S608
+            " GROUP BY exchange"
+        )
+        for exchange, first, last in ranges:
             ((text,),) = self._all(
                 f"SELECT {join}(line, {char}(10)) FROM (SELECT symbol || {char}(2) ||"  # noqa: S608
                 " CASE WHEN expiry = '' THEN upper(name) ELSE '' END AS line"
-                f" FROM {self.staging} WHERE exchange = ? AND {self.own} ORDER BY line) AS sorted",
-                [exchange],
+                f" FROM {self.staging} WHERE id BETWEEN ? AND ? AND exchange = ? AND {self.own}"
+                " ORDER BY line) AS sorted", [first, last, exchange],
             )
             yield self.broker, exchange, compress(text)
 
