@@ -12,7 +12,7 @@ import re
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, StringConstraints, WithJsonSchema
+from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 MISSING = "Missing data for required field."
@@ -151,10 +151,20 @@ def _flag(value: Any) -> bool:
     raise _fault(NOT_A_BOOLEAN)
 
 
+def _without_pattern(schema: dict[str, Any]) -> None:
+    """`openapi.json` says it in words: not every reader knows the classes of our pattern."""
+    schema.pop("pattern", None)
+    schema["description"] = "without control characters"
+
+
 def _text(shortest: int, longest: int) -> Any:
     """Text without control, format and unassigned characters."""
-    return StringConstraints(
-        strict=True, min_length=shortest, max_length=longest, pattern=r"^[^\p{C}\p{Zl}\p{Zp}]*$"
+    return Field(
+        strict=True,
+        min_length=shortest,
+        max_length=longest,
+        pattern=r"^[^\p{C}\p{Zl}\p{Zp}]*$",
+        json_schema_extra=_without_pattern,
     )
 
 
