@@ -166,8 +166,12 @@ class Served(AbstractContextManager["Served"]):
             self.key = self.new_key(self.user, "admin")
         for broker in contracts:
             self.flask("master-contract", "download", broker)
-        self.gateway = Gunicorn(self.environ, port, "/health/live")
-        self.cleanup.callback(self.gateway.stop)
+        self.restart()
+        self.cleanup.callback(lambda: self.gateway.stop())
+
+    def restart(self) -> None:
+        """Start the gateway on its port; whoever calls this again has ended the one before."""
+        self.gateway = Gunicorn(self.environ, int(self.environ["PORT"]), "/health/live")
 
     @property
     def url(self) -> str:

@@ -106,6 +106,7 @@ class Dispatcher:
             broker, slot = self._claim(job, entry)
         except (BrokerError, ServiceError) as error:
             entry.not_sent(error.kind, error.message)
+            error.fate = Fate.NOT_SENT  # of this order nothing went out, whatever the class says
             error.reference = job.reference
             raise
         session = broker.session

@@ -2,7 +2,9 @@
 
 Every process that serves has one. Work that is meant for one process only runs where the lease is
 held (a row in the database, so it holds over hosts too); the others look every few seconds
-whether it has lapsed. A holder that can't renew stops by itself before anybody else starts.
+whether it has lapsed. A holder that can't renew stops by itself before anybody else starts. The
+lease of a process of this machine that is gone (killed, crashed) is taken over at once: what it
+left behind waits for the reconciler.
 """
 
 from __future__ import annotations
@@ -12,9 +14,11 @@ import os
 import secrets
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeGuard
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -51,7 +55,10 @@ class Scheduler:
     def __init__(self, database: Database, clock: Clock, *, holder: str | None = None) -> None:
         self._database = database
         self._clock = clock
-        self.holder = holder or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._place = _process_space()
+        self.holder = holder or (
+            f"{socket.gethostname()[:40]}:{self._place}:{os.getpid()}:{secrets.token_hex(4)}"
+        )
         self._works: dict[str, tuple[float, bool, bool, Callable[[], object]]] = {}
         self._scheduler: Any = None
         self._held_until = float("-inf")
@@ -97,14 +104,21 @@ class Scheduler:
         asked = self._clock.monotonic()
         try:
             with self._database.write() as conn:
-                held = leases.acquire(
-                    conn, LEASE, self.holder, at=self._clock.now(), lasts=timedelta(seconds=_LASTS)
-                )
+                now, lasts = self._clock.now(), timedelta(seconds=_LASTS)
+                held = leases.acquire(conn, LEASE, self.holder, at=now, lasts=lasts)
+                if not held and self._is_gone(before := leases.holder(conn, LEASE, at=now)):
+                    leases.release(conn, LEASE, before)
+                    held = leases.acquire(conn, LEASE, self.holder, at=now, lasts=lasts)
         except StorageError as error:
             log.warning("the scheduler's lease can't be renewed: %s", error)
             return self.holds_lease
         self._held_until = asked + _LASTS - _MARGIN if held else float("-inf")
         return held
+
+    def _is_gone(self, holder: str | None) -> TypeGuard[str]:
+        """Whether a holder is known to be a process of this machine that lives no more."""
+        _, place, pid, _ = (*(holder or "").split(":"), "", "", "", "")[:4]
+        return bool(place) and place == self._place and pid.isdigit() and not _lives(int(pid))
 
     def run(self, name: str) -> bool:
         """Do a piece of work now, if this process may; False when it may not or it failed."""
@@ -153,3 +167,21 @@ class Scheduler:
         self._scheduler.add_job(
             self.run, IntervalTrigger(seconds=seconds), args=[name], id=name, **first
         )
+
+
+def _process_space() -> str:
+    """Names this run of the machine and the space of its process numbers; "" where unknown."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot}/{os.readlink('/proc/self/ns/pid').strip('pid:[]')}"
+    except OSError:
+        return ""
+
+
+def _lives(pid: int) -> bool:
+    with suppress(PermissionError):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+    return True

@@ -221,7 +221,8 @@ class Reconciler:
             self._settle(intent, verdict, "reconciled")
             tally.settled += 1
             return True
-        if intent.state is IntentState.UNKNOWN and self._proves_absence(intent, copy):
+        proven = self._proves_absence(intent, copy)
+        if intent.state is IntentState.UNKNOWN and proven:
             self._recorder.resume(intent).settle(
                 IntentState.ABSENT, "absent",
                 message="Complete reads of the broker's book did not show it.",

@@ -228,11 +228,11 @@ class Settings(BaseSettings):
     )
     reconcile_interval: float = setting(
         "Brokers",
-        15.0,
-        "seconds between two runs of the reconciler",
+        2.0,
+        "seconds between two runs of the reconciler; absence needs three reads over ten seconds",
         ge=1,
         le=3600,
-        example="30",
+        example="5",
         allow_inf_nan=False,
     )
     jainam: JainamSettings = JainamSettings()

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from broker.errors import BrokerError, OutcomeUnknown, Refused
+from broker.errors import BrokerError, OutcomeUnknown, Refused, SessionExpired
 from database import idempotency as keys
 from database.engine import Database
 from database.errors import DatabaseUnavailable
+from database.journal import IntentState
 from services.accounts import NewAccount
 from services.errors import (
     DuplicateInFlight,
@@ -70,6 +71,18 @@ def test_another_request_under_the_key_is_refused(trader: Trader) -> None:
         order(trader, body="two")
     assert caught.value.http_status == 422
     assert caught.value.reference == trader.intents()[0].reference
+    assert trader.venue.calls("place") == 1
+
+
+def test_a_key_is_free_again_when_there_was_no_session_to_send_with(trader: Trader) -> None:
+    """`SessionExpired` says "refused" of its request; of the order nothing had gone out."""
+    trader.stack.sessions.connection(trader.account)
+    trader.stack.sessions.logout(trader.account)
+    with pytest.raises(SessionExpired):
+        order(trader)
+    assert trader.intents()[0].state is IntentState.NOT_SENT
+    trader.stack.sessions.login(trader.account)
+    assert order(trader).body["orderid"]
     assert trader.venue.calls("place") == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +53,28 @@ def test_a_holder_that_stops_renewing_stops_before_another_starts(
     clock.advance(2)
     assert second.renew() and second.holds_lease
     assert not first.renew()
+
+
+def test_the_lease_of_a_killed_process_is_taken_over_at_once(
+    database: Database, clock: ManualClock
+) -> None:
+    killed = subprocess.Popen(["sleep", "60"])
+    mine = Scheduler(database, clock)
+    host, place, _, _ = mine.holder.split(":")
+    assert place, "this machine tells no process spaces"
+    dead = Scheduler(database, clock, holder=f"{host}:{place}:{killed.pid}:aa")
+    assert dead.renew() and not mine.renew()
+    killed.kill()
+    killed.wait()
+    assert mine.renew() and mine.holds_lease
+
+
+def test_the_lease_of_a_process_of_another_machine_is_left_alone(
+    database: Database, clock: ManualClock
+) -> None:
+    away = Scheduler(database, clock, holder="elsewhere:another-boot/1:999999999:aa")
+    assert away.renew()
+    assert not Scheduler(database, clock).renew()
 
 
 def test_work_that_fails_is_logged_and_goes_on(

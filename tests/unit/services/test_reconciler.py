@@ -112,6 +112,17 @@ def test_defect_12_what_a_killed_process_left_is_settled(
     assert trader.venue.calls("place") == 0
 
 
+def test_reads_count_for_absence_while_the_sender_is_not_given_up_yet(
+    trader: Trader, clock: ManualClock
+) -> None:
+    """Kill, restart: the absent one is told 15 s after, not 10 s after it became unknown."""
+    nowhere = left_behind(trader, IntentState.SENDING)  # deadline in 10 s
+    rounds(trader, clock, 14.0)
+    assert trader.states(nowhere.reference)[-1] == "unknown"
+    rounds(trader, clock, 4.0)
+    assert trader.states(nowhere.reference)[-1] == "absent"
+
+
 def test_a_rejected_row_settles_as_rejected_in_the_venues_words(trader: Trader) -> None:
     intent = left_behind(trader, IntentState.SENDING, booked=True)
     row = trader.venue.with_tag(intent.tag)[0]
