@@ -147,7 +147,12 @@ class Gateway:
         self.idempotency = desk.idempotency
         self.reconciler = desk.reconciler
         self.health = HealthService(
-            self.database, self.clock, self.accounts, self.sessions, self.alarms
+            self.database,
+            self.clock,
+            self.accounts,
+            self.sessions,
+            self.alarms,
+            _redis_ping(settings),
         )
         self.scheduler = Scheduler(self.database, self.clock)
         self._was_reconciled = False
@@ -210,3 +215,17 @@ class Gateway:
     def _has_tables(self) -> bool:
         with self.database.read() as conn:
             return sa.inspect(conn).has_table("accounts")
+
+
+def _redis_ping(settings: Settings) -> Callable[[], None] | None:
+    """How Redis is asked for a sign of life; None where none is configured."""
+    if settings.redis_url is None:
+        return None
+    from redis import Redis
+
+    client = Redis.from_url(settings.redis_url.get_secret_value(), socket_timeout=1.0)
+
+    def ping() -> None:
+        client.ping()
+
+    return ping

@@ -139,3 +139,15 @@ def test_closing_twice_is_no_error(gateway: Gateway) -> None:
     gateway.start_background()
     gateway.close()
     gateway.close()
+
+
+def test_redis_is_asked_where_it_is_configured(tmp_path: Path) -> None:
+    nowhere = settings_with(
+        tmp_path,
+        DATABASE_URL="postgresql://u:p@127.0.0.1:1/none",
+        REDIS_URL="redis://127.0.0.1:1/0",
+    )
+    gateway = Gateway(nowhere)
+    checks = {check.name: check.ok for check in gateway.health.check_storage().checks}
+    assert checks == {"database": False, "redis": False}
+    gateway.database.dispose()
