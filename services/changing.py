@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 from broker.base import Broker, Clock, Deadline, Operation, Priority, Slot
 from broker.models import ModifyRequest, Order
@@ -79,7 +80,9 @@ class Changer:
         def send(broker: Broker, slot: Slot, due: Deadline) -> str:
             return broker.cancel(located.order_id, client=client, slot=slot, deadline=due)
 
-        intent = self._intent(principal, located, IntentKind.CANCEL, strategy, provenance)
+        intent = self._intent(
+            principal, located, IntentKind.CANCEL, strategy, provenance, deadline
+        )
         return self._submit(
             Job(located.account, intent, Operation.CANCEL, Priority.EXIT, deadline, send)
         )
@@ -120,7 +123,9 @@ class Changer:
 
         located = replace(located, row=row)
         intent = replace(
-            self._intent(principal, located, IntentKind.MODIFY, draft.strategy, provenance),
+            self._intent(
+                principal, located, IntentKind.MODIFY, draft.strategy, provenance, deadline
+            ),
             symbol=draft.symbol,
             order_type=draft.order_type.value,
             product=draft.product.value,
@@ -189,7 +194,9 @@ class Changer:
         kind: IntentKind,
         strategy: str,
         provenance: Provenance,
+        deadline: Deadline,
     ) -> Intent:
+        now = self._clock.now()
         intent = Intent(
             reference=provenance.reference or self._new_reference(),
             tag="",
@@ -197,7 +204,8 @@ class Changer:
             account_id=located.account.id,
             user_id=principal.user_id,
             request_id=provenance.request_id,
-            created_at=self._clock.now(),
+            created_at=now,
+            deadline_at=now + timedelta(seconds=deadline.remaining()),
             key_id=principal.key_id,
             strategy=strategy,
             origin=provenance.origin.value,

@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import dataclass
 from typing import Protocol
 
 from broker.base import Broker, Clock, Deadline, Operation, Priority, Slot
@@ -99,9 +98,7 @@ class Dispatcher:
 
         `OutcomeUnknown` only when the book did not tell within the deadline either.
         """
-        due = self._clock.now() + timedelta(seconds=job.deadline.remaining())
-        way_out = job.priority is Priority.EXIT
-        entry = self._recorder.entry(replace(job.intent, deadline_at=due), way_out=way_out)
+        entry = self._recorder.entry(job.intent, way_out=job.priority is Priority.EXIT)
         try:
             broker, slot = self._claim(job, entry)
         except (BrokerError, ServiceError) as error:

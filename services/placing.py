@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 
 from broker.base import Broker, Clock, Deadline, Operation, Priority, Slot
 from broker.models import OrderRequest
@@ -75,7 +76,7 @@ class Placer:
                 self.check_entries(account)
             record, warnings = self.check(account, draft)
         order = to_request(draft, record.ref)
-        intent = self._intent(principal, account, draft, record, provenance)
+        intent = self._intent(principal, account, draft, record, provenance, deadline)
         for warning in warnings:
             log.warning("order warning: %s", warning, extra={"reference": intent.reference})
         try:
@@ -120,7 +121,9 @@ class Placer:
         draft: OrderDraft,
         record: SymbolRecord,
         provenance: Provenance,
+        deadline: Deadline,
     ) -> Intent:
+        now = self._clock.now()
         return Intent(
             reference=provenance.reference or self._new_reference(),
             tag=self._new_tag(),
@@ -128,7 +131,8 @@ class Placer:
             account_id=account.id,
             user_id=principal.user_id,
             request_id=provenance.request_id,
-            created_at=self._clock.now(),
+            created_at=now,
+            deadline_at=now + timedelta(seconds=deadline.remaining()),
             key_id=principal.key_id,
             strategy=draft.strategy,
             origin=provenance.origin.value,

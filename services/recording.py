@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -57,6 +57,7 @@ class Entry:
     def __init__(self, recorder: Recorder, intent: Intent, way_out: bool) -> None:
         self._recorder = recorder
         self.intent = intent
+        self._id = intent.id
         self._way_out = way_out
         self._late = False
 
@@ -71,7 +72,7 @@ class Entry:
         the journal holds that the order is over (a reconciler gave it up while it waited).
         """
         change = self._change(IntentState.SENDING, cause)
-        if self.intent.id or self._late:
+        if self._id or self._late:
             self._go_on(change, must=True)
         else:
             self._first([change])
@@ -79,7 +80,7 @@ class Entry:
     def not_sent(self, cause: str, message: str) -> None:
         """Nothing went out and nothing will."""
         change = self._change(IntentState.NOT_SENT, cause, message=message)
-        if self.intent.id or self._late:
+        if self._id or self._late:
             self._go_on(change)
         else:
             try:
@@ -117,7 +118,7 @@ class Entry:
     def _first(self, changes: list[Write]) -> None:
         """Commit the intent with these changes in one transaction."""
         try:
-            intent_id = self._recorder.begin(self.intent, changes)
+            self._id = self._recorder.begin(self.intent, changes)
         except AlreadyExists:
             raise Unavailable("This order's reference is taken; the order was not sent.") from None
         except StorageError as error:
@@ -128,15 +129,13 @@ class Entry:
                 ) from error
             self._late = True
             self._recorder.keep(self.intent, changes, f"not journalled yet: {error}")
-            return
-        self.intent = replace(self.intent, id=intent_id)
 
     def _go_on(self, change: Write, *, must: bool = False) -> None:
         if self._late:
             self._recorder.keep(self.intent, [change], "")
             return
         try:
-            self._recorder.write(self.intent.id, change)
+            self._recorder.write(self._id, change)
         except IllegalTransition as error:
             if must:
                 raise Unavailable(
