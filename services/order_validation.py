@@ -7,7 +7,7 @@ day.
 
 A price on a MARKET or SL-M order, or a trigger on a MARKET or LIMIT one, is refused and not
 ignored: whoever sent it may have meant another order type, and with money at stake the question
-goes back (docs/decisions/0020).
+goes back (docs/decisions/0060).
 """
 
 from __future__ import annotations

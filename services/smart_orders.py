@@ -7,7 +7,7 @@ refusal: it is never taken as 0.
 A smart order that rests in the market (a limit that is not filled) is an earlier attempt at the
 same target: repeating the call does not add to it. What such orders have still to fill, on the side
 on which this one would trade, is taken off. A MARKET smart order takes nothing off: it means now,
-and an exit must not be held up by a limit that may never fill (docs/decisions/0021).
+and an exit must not be held up by a limit that may never fill (docs/decisions/0061).
 """
 
 from __future__ import annotations
