@@ -151,6 +151,16 @@ def test_it_serves_reloads_and_stops(tmp_path: Path) -> None:
         assert any(message.startswith("Listening at: ") for message in messages)
 
 
+def test_an_idle_client_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    with gunicorn(tmp_path) as served:
+        idle = http.client.HTTPConnection("127.0.0.1", served.port, timeout=10)
+        idle.request("GET", "/")
+        assert idle.getresponse().read()
+        served.process.terminate()
+        assert served.process.wait(10) == 0  # graceful_timeout would be 15 s
+        idle.close()
+
+
 def test_two_workers_are_summed_and_old_figures_forgotten(tmp_path: Path) -> None:
     folder = tmp_path / "metrics"
     folder.mkdir()
