@@ -127,6 +127,18 @@ def test_switches_stop_entries_and_let_exits_through(trader: Trader, how: str) -
     assert place(trader, priority=Priority.EXIT).order_id
 
 
+def test_defect_16_switches_that_cannot_be_read_stop_entries(
+    trader: Trader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> bool:
+        raise DatabaseUnavailable("the disk is gone")
+
+    monkeypatch.setattr(trader.stack.flags, "is_on", fails)
+    with pytest.raises(Unavailable, match="nothing was sent"):
+        place(trader)
+    assert trader.venue.calls("place") == 0
+
+
 def test_a_price_outside_the_morning_band_only_warns(trader: Trader) -> None:
     order = draft(order_type=OrderType.LIMIT, price="130")
     placed = trader.desk.orders.place(trader.principal, trader.account, order)

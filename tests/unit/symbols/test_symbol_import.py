@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 import threading
 from datetime import date
 from pathlib import Path
@@ -220,6 +222,51 @@ def test_a_start_does_not_wait_for_an_import_that_runs(tmp_path: Path) -> None:
         run = SqliteImport(str(database.symbols_url.database), "jainam_prop")
         database.upgrade()
         run.close()
+
+
+_LARGE = """
+import resource, sys
+from datetime import date
+from database.symbol_import import in_chunks, open_import
+from services.symbol_names import SymbolNamer
+from tests.support.instruments import option
+
+def rows(count):
+    for number in range(count):
+        made = namer.name(option(f"ROOT{number // 1000}", date(2026, 11, 24),
+                                 str(100 + 5 * (number % 1000)), token=str(number)))
+        if made is not None:
+            yield made
+
+namer = SymbolNamer()
+run = open_import(sys.argv[1], "jainam_prop")
+for chunk in in_chunks(rows(int(sys.argv[2])), 2000):
+    run.stage(chunk)
+run.stage(namer.rest())
+run.settle()
+run.publish()
+run.close()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_a_large_contract_is_imported_in_little_memory(database: Database) -> None:
+    """Field defect 25: 200,000 rows took 565 MB. What a row costs is what grows with their number.
+    """
+    peaks = {}
+    for count in (10_000, 60_000):
+        done = subprocess.run(
+            [sys.executable, "-c", _LARGE, url(database), str(count)],
+            capture_output=True, text=True, check=True, timeout=100,
+        )
+        peaks[count] = int(done.stdout) / 1024
+        reader = SymbolReader(database)
+        generation = reader.generation("jainam_prop")
+        reader.close()
+        assert generation is not None and generation.rows == count
+    growth = (peaks[60_000] - peaks[10_000]) / 50_000
+    at_200_000 = peaks[10_000] + 190_000 * growth
+    assert at_200_000 <= 120, f"{peaks} MB: {at_200_000:.0f} MB for 200,000 rows"
 
 
 def test_an_import_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
