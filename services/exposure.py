@@ -34,6 +34,7 @@ from database.journal import Intent, IntentKind, IntentState
 from services.accounts import Account
 from services.books import Books, needed
 from services.recording import Recorder
+from utils.clock import trading_day
 
 Key = tuple[InstrumentRef, Product]
 
@@ -115,16 +116,22 @@ class ExposureReader:
     def _unsettled(
         self, account: Account, orders: list[Order], matters: Callable[[Key], bool]
     ) -> dict[Key, list[Intent]]:
-        """Orders of ours that this book should show and does not, and those of open outcome."""
+        """Orders of ours that this book should show and does not, and those of open outcome.
+
+        Orders live for one trading day: what an earlier day left open is in the positions, if
+        anything came of it.
+        """
         ids = {row.order_id for row in orders}
         tags = {row.tag for row in orders if row.tag}
-        since = self._clock.now() - _RECENT
+        now = self._clock.now()
+        since = now - _RECENT
         with self._recorder.reading() as conn:
             waiting = journal.open_intents(conn, account_id=account.id)
             unseen = journal.unseen(conn, account.id, since)
         missing = [
             intent for intent in waiting
             if intent.kind is IntentKind.PLACE and intent.tag not in tags
+            and trading_day(intent.created_at) == trading_day(now)
         ] + [intent for intent in unseen if intent.broker_order_id not in ids]
         found: dict[Key, list[Intent]] = {}
         for intent in missing:

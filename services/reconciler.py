@@ -9,6 +9,8 @@ intent of an account. Every change is a journal event with its cause.
 * *Absent* is concluded from complete, successful reads only: at least three, over at least ten
   seconds, the last at least five seconds after the request's deadline. Reads count by the steady
   clock, so that setting the wall clock hastens nothing.
+* A venue's book holds one trading day. It proves nothing about an order of an earlier one: that
+  stays unknown, and is an alarm until a person has looked.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from broker.base import Clock, Deadline
 from broker.errors import BrokerError
 from broker.models import Order
 from database import journal
-from database.journal import UNSETTLED, Intent, IntentState
+from database.journal import UNSETTLED, Intent, IntentKind, IntentState
 from services.accounts import Account, AccountService
 from services.alarms import AlarmService
 from services.bearing_out import BearingOut
@@ -33,6 +35,7 @@ from services.locks import LockBusy, NamedLocks
 from services.recording import Recorder, storage_needed
 from services.shared_reads import Copy
 from services.verdicts import Verdict, judge
+from utils.clock import trading_day
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +57,12 @@ ORDER_TWICE = "order_twice"
 ABSENT_APPEARED = "absent_order_appeared"
 
 _DEADLINE_UNKNOWN = timedelta(seconds=60)
+
+_NOT_SHOWN = "The broker's book does not show them."
+_DAY_OVER = (
+    "The broker's order book holds one day only and cannot tell any more: look into its trades, "
+    "positions and contract notes."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +122,7 @@ class Reconciler:
         self._guard = threading.Lock()
         self._evidence: dict[int, _Evidence] = {}
         self._absent: dict[int, Intent] = {}
+        self._alarmed: set[str] = set()
         self._summary = Summary(clock.now())
 
     @property
@@ -200,8 +210,11 @@ class Reconciler:
             self._alarm_if_old(f"account {account_id}", waiting, "The account is gone.")
             return len(waiting)
         accepted = self._bearing_out.waiting(account, whole_day)
-        if not waiting and not accepted:
-            return 0
+        if not accepted and not any(self._is_of_today(intent) for intent in waiting):
+            if waiting or whole_day or account.label in self._alarmed:
+                self._alarm_if_old(account.label, waiting, _DAY_OVER)
+            if not (waiting and whole_day):
+                return _count_unknown(waiting)
         try:
             copy = self._books.orders(account, Deadline(self._clock, self._timeout))
         except (BrokerError, ServiceError) as error:
@@ -210,17 +223,23 @@ class Reconciler:
             return _count_unknown(waiting)
         self._watch_for_doubles(account, copy.value)
         left = [intent for intent in waiting if not self._settled(intent, copy, tally)]
-        self._alarm_if_old(account.label, left, "The broker's book does not show them.")
+        told = all(self._is_of_today(intent) for intent in left)
+        self._alarm_if_old(account.label, left, _NOT_SHOWN if told else _DAY_OVER)
         self._watch_absent(account, copy.value)
         tally.confirmed += self._bearing_out.check(account, accepted, copy)
         return _count_unknown(left)
 
     def _settled(self, intent: Intent, copy: Copy[list[Order]], tally: _Tally) -> bool:
+        same_day = trading_day(intent.created_at) == trading_day(copy.as_of)
+        if not same_day and intent.kind is not IntentKind.PLACE:
+            return False  # the order id that it names may be another order's today
         verdict = judge(intent, copy.value)
         if verdict is not None:
             self._settle(intent, verdict, "reconciled")
             tally.settled += 1
             return True
+        if not same_day:
+            return False
         proven = self._proves_absence(intent, copy)
         if intent.state is IntentState.UNKNOWN and proven:
             self._recorder.resume(intent).settle(
@@ -231,6 +250,9 @@ class Reconciler:
             tally.absent += 1
             return True
         return False
+
+    def _is_of_today(self, intent: Intent) -> bool:
+        return trading_day(intent.created_at) == trading_day(self._clock.now())
 
     def _settle(self, intent: Intent, verdict: Verdict, cause: str) -> None:
         self._recorder.resume(intent).settle(
@@ -262,7 +284,9 @@ class Reconciler:
         old = [intent for intent in waiting if now >= deadline_of(intent) + ALARM_AFTER]
         if not old:
             self._alarms.close(UNSETTLED_ORDERS, subject)
+            self._alarmed.discard(subject)
             return
+        self._alarmed.add(subject)
         self._alarms.open(
             UNSETTLED_ORDERS, subject,
             f"The outcome of {len(old)} orders is unknown, the oldest is {old[0].reference}. {why}",

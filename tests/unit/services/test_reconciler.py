@@ -191,6 +191,46 @@ def test_reads_that_fail_prove_nothing_and_become_an_alarm(
     assert trader.alarms() == []
 
 
+def test_the_book_of_another_day_never_proves_absence(
+    trader: Trader, clock: ManualClock
+) -> None:
+    reference = lost_order(trader)
+    clock.advance(24 * 3600.0)
+    before = trader.venue.calls("orders")
+    rounds(trader, clock, 40.0)
+    trader.desk.reconciler.on_start()
+    assert trader.intent(reference).state is IntentState.UNKNOWN
+    assert trader.alarms() == [UNSETTLED_ORDERS]
+    assert "one day only" in trader.stack.alarms.list()[0].message
+    assert trader.venue.calls("orders") == before + 1  # not read again and again for nothing
+
+
+def test_a_change_of_another_day_is_not_judged_by_an_order_that_has_its_id_today(
+    trader: Trader, resting: Placed, clock: ManualClock
+) -> None:
+    trader.venue.script("cancel", "lost")
+    with pytest.raises(OutcomeUnknown) as caught:
+        trader.desk.orders.cancel(trader.principal, None, resting.order_id)
+    clock.advance(24 * 3600.0)
+    trader.venue.change(resting.order_id, state=OrderState.CANCELLED, tag="")
+    trader.desk.reconciler.on_start()
+    assert trader.intent(caught.value.reference).state is IntentState.UNKNOWN
+
+
+def test_the_alarm_ends_when_somebody_else_settled_the_order(
+    trader: Trader, clock: ManualClock
+) -> None:
+    reference = lost_order(trader)
+    trader.venue.script("orders", *["fail"] * 30)
+    rounds(trader, clock, 60.0)
+    assert trader.alarms() == [UNSETTLED_ORDERS]
+    intent_id = trader.intent(reference).id
+    with trader.database.write() as conn:
+        journal.change(conn, intent_id, IntentState.REJECTED, "a repeat", at=clock.now())
+    trader.desk.reconciler.run_once()
+    assert trader.alarms() == []
+
+
 def test_an_absent_order_that_appears_after_all_is_accepted_with_an_alarm(
     trader: Trader, clock: ManualClock
 ) -> None:

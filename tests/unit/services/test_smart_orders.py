@@ -326,3 +326,15 @@ def test_a_repeat_under_the_same_reference_trades_once(trader: Trader) -> None:
     assert trader.venue.calls("place") == 1
     assert trader.intent("S-1").origin == "smart"
     assert trader.intent("S-1").state is IntentState.ACCEPTED
+
+
+def test_an_order_that_an_earlier_day_left_unknown_blocks_nothing(
+    trader: Trader, clock: ManualClock
+) -> None:
+    trader.venue.script("place", "lost")
+    with pytest.raises(OutcomeUnknown):
+        smart(trader, 10)
+    clock.advance(24 * 3600.0)
+    trader.venue.opening[KEY] = 4
+    assert smart(trader, 10).placed is not None
+    assert trader.venue.net()[KEY] == 10
