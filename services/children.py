@@ -3,7 +3,7 @@
 A child that finds the broker's queue full was not sent, and comes again until the composite's time
 is over: a basket of sixty is paced, not refused. What fails does not stop the others. After a crash
 a composite is run again under the same reference; children that the journal knows are told from
-there, and none is sent twice.
+there, and none is sent twice. Exits are not: they are made anew of what is open by then.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ PATIENCE = 30.0
 
 _SHORTEST_PAUSE = 0.05
 
+_BLIND_PAUSE = 1.0
+"""Seconds to wait where nobody can say when there is room: every try is an entry in the journal."""
+
 
 @dataclass(frozen=True, slots=True)
 class Child:
@@ -68,7 +71,10 @@ class Family:
         self._clock = clock
         self._provenance = replace(provenance, origin=origin, reference=None, parent=parent)
         self._due = Deadline(clock, PATIENCE)
-        self._known = _known_children(recorder, provenance.reference)
+        # The places of an exit's children follow from the books of the moment, so an earlier run's
+        # first child says nothing of this one's; what it sent is in those books.
+        again = origin is not Origin.EXIT
+        self._known = _known_children(recorder, provenance.reference) if again else {}
 
     def provenance(self, index: int) -> Provenance:
         """The provenance of a child: the parent's key plus its place, counted from 1."""
@@ -107,7 +113,8 @@ class Family:
             )
 
     def _wait_or_raise(self, busy: BrokerBusy) -> None:
-        pause = max(busy.retry_after or 0.0, _SHORTEST_PAUSE)
+        asked = _BLIND_PAUSE if busy.retry_after is None else busy.retry_after
+        pause = max(asked, _SHORTEST_PAUSE)
         if isinstance(busy, CircuitOpen) or self._due.remaining() < pause:
             raise busy
         self._clock.sleep(pause)

@@ -200,3 +200,12 @@ def test_a_split_keeps_the_quantity(quantity: int, size: int) -> None:
     parts = split_quantity(quantity, size)
     assert sum(parts) == quantity
     assert all(0 < part <= size for part in parts)
+
+
+def test_a_queue_that_names_no_time_is_not_asked_all_the_time(
+    trader: Trader, clock: ManualClock
+) -> None:
+    trader.venue.script("reserve at once", *[BrokerBusy("Cannot be counted.")] * 500)
+    trader.venue.script("reserve", *[BrokerBusy("Cannot be counted.")] * 500)
+    assert basket(trader, [draft()]) == [("INFY", 10, BAD)]
+    assert len(trader.intents()) <= PATIENCE + 1

@@ -13,7 +13,7 @@ from database.engine import Database
 from services.closing import still_to_close
 from services.errors import Unavailable
 from services.flags import KILL_SWITCH
-from services.order_models import ChildResult, ChildStatus
+from services.order_models import ChildResult, ChildStatus, Provenance
 from services.smart_orders import lock_name
 from tests.support.clocks import ManualClock
 from tests.support.trading import Trader, draft, ref_of, request
@@ -239,3 +239,17 @@ def test_a_position_that_somebody_works_on_is_left_to_them(trader: Trader) -> No
 )
 def test_what_is_still_to_close(net: int, in_flight: int, left: int) -> None:
     assert still_to_close(net, in_flight) == left
+
+
+def test_a_run_after_a_crash_closes_what_is_left_and_not_what_stood_in_its_place(
+    trader: Trader,
+) -> None:
+    trader.venue.opening.update({INFY: 30})
+    baskets, provenance = trader.desk.baskets, Provenance(reference="PARENT")
+    first = baskets.close_positions(trader.principal, trader.account, provenance=provenance)
+    trader.venue.opening.update({TCS: -20})
+    again = baskets.close_positions(trader.principal, trader.account, provenance=provenance)
+    assert [(row.symbol, row.status) for row in first] == [("INFY", GOOD)]
+    assert [(row.symbol, row.status) for row in again] == [("TCS", GOOD)]
+    assert first[0].order_id != again[0].order_id
+    assert set(trader.venue.net().values()) == {0}
