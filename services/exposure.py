@@ -80,7 +80,7 @@ class ExposureReader:
             for pause in _pauses():
                 orders = self._books.orders(account, deadline).value
                 unsettled = self._unsettled(account, orders, matters)
-                flying = [row for row in orders if _is_flying(row) and matters(key_of(row))]
+                flying = [row for row in orders if is_flying(row) and matters(key_of(row))]
                 if not flying and not unsettled:
                     return Exposure(self._books.positions(account, deadline).value, orders)
                 if patience.remaining() < pause:
@@ -108,7 +108,7 @@ class ExposureReader:
         }
         in_flight: dict[Key, int] = {}
         for row in orders:
-            if _is_flying(row) and matters(key_of(row)):
+            if is_flying(row) and matters(key_of(row)):
                 sign = 1 if row.side is Side.BUY else -1
                 in_flight[key_of(row)] = in_flight.get(key_of(row), 0) + sign * row.pending_quantity
         return Exposure(positions, orders, in_flight, frozenset(moving), unsettled)
@@ -164,7 +164,8 @@ def _key_of_intent(intent: Intent) -> Key:
     return InstrumentRef(Exchange(intent.exchange), intent.token), Product(intent.product)
 
 
-def _is_flying(row: Order) -> bool:
+def is_flying(row: Order) -> bool:
+    """Whether an order is on its way: not confirmed yet, or at the market and not filled."""
     return row.state is OrderState.PENDING or (
         row.state.is_open and row.order_type is OrderType.MARKET
     )

@@ -21,7 +21,7 @@ from database import journal
 from services.access import Principal
 from services.accounts import Account, AccountService
 from services.errors import Conflict, InvalidRequest
-from services.exposure import Exposure, ExposureReader, Key, key_of, why_not
+from services.exposure import Exposure, ExposureReader, Key, is_flying, key_of, why_not
 from services.locks import NamedLocks
 from services.order_models import NOWHERE, OrderDraft, Origin, Provenance, SmartResult
 from services.order_validation import MAX_QUANTITY, check_terms, quantity_step
@@ -115,7 +115,7 @@ class SmartOrderService:
                 account,
                 replace(draft, side=wanted.side, quantity=left),
                 provenance=provenance,
-                priority=_priority(exposure.net(key), wanted.side, left),
+                priority=_priority(exposure.net(key), current, wanted.side, left),
                 deadline=due,
             ))
 
@@ -163,7 +163,7 @@ class SmartOrderService:
         rows = [
             row for row in exposure.orders
             if row.tag and row.state.is_open and row.side is side and key_of(row) == key
-            and row.order_type is not OrderType.MARKET
+            and not is_flying(row)  # what is on its way counts as position already
         ]
         smart = self._smart_tags([row.tag for row in rows])
         return [row for row in rows if row.tag in smart]
@@ -187,10 +187,13 @@ def lock_name(account: Account, key: Key) -> str:
     return f"position/{account.id}/{ref.exchange}/{ref.token}/{product}"
 
 
-def _priority(current: int, side: Side, quantity: int) -> Priority:
-    """An order that only reduces the position is an exit; one that turns it round is an entry."""
-    reduces = (current > 0) if side is Side.SELL else (current < 0)
-    return Priority.EXIT if reduces and quantity <= abs(current) else Priority.ENTRY
+def _priority(held: int, expected: int, side: Side, quantity: int) -> Priority:
+    """An order that only reduces the position is an exit; one that turns it round is an entry.
+
+    `held` is what the venue shows, `expected` that with what is on its way: it must reduce both.
+    """
+    sign = 1 if side is Side.SELL else -1
+    return Priority.EXIT if quantity <= min(sign * held, sign * expected) else Priority.ENTRY
 
 
 def _already_working(resting: list[Order]) -> str:

@@ -14,7 +14,13 @@ from broker.errors import OutcomeUnknown
 from broker.models import OrderState, OrderType, Product, Side
 from database.engine import Database
 from database.journal import IntentState
-from services.errors import Conflict, InvalidRequest, Unavailable, UnknownSymbol
+from services.errors import (
+    BrokerDisabled,
+    Conflict,
+    InvalidRequest,
+    Unavailable,
+    UnknownSymbol,
+)
 from services.flags import KILL_SWITCH
 from services.locks import LockBusy
 from services.order_models import OrderDraft, Provenance, SmartResult
@@ -338,3 +344,21 @@ def test_an_order_that_an_earlier_day_left_unknown_blocks_nothing(
     trader.venue.opening[KEY] = 4
     assert smart(trader, 10).placed is not None
     assert trader.venue.net()[KEY] == 10
+
+
+def test_a_smart_limit_that_is_not_confirmed_yet_counts_once(trader: Trader) -> None:
+    limit = draft(quantity=0, order_type=OrderType.LIMIT, price="100")
+    trader.venue.script("place", "pending")
+    smart(trader, 10, limit)
+    smart(trader, 30, limit)
+    assert [order.quantity for _, order in trader.venue.placed] == [10, 20]
+
+
+def test_an_order_that_opens_what_others_are_closing_is_no_exit(trader: Trader) -> None:
+    trader.venue.opening[KEY] = 10
+    trader.venue.fill_market = False
+    trader.venue.add(request(Side.SELL, 10), "")
+    trader.stack.flags.switch(KILL_SWITCH, True, "asha")
+    with pytest.raises(BrokerDisabled):
+        smart(trader, -5)
+    assert trader.venue.placed == []
