@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from broker.base import Broker, Clock, Deadline
 from broker.errors import BrokerError, Fate
-from broker.models import Funds, Holding, Order, Position, Trade
+from broker.models import Found, Funds, Holding, Order, Position, Trade
 from services.accounts import Account
 from services.errors import Unavailable
 from services.shared_reads import Copy, SharedRead
@@ -86,6 +86,17 @@ class Books:
     ) -> Copy[Funds]:
         """Limits in rupees."""
         return self._get(account, "funds", _funds, deadline, max_age)
+
+    def find(self, account: Account, tag: str, deadline: Deadline) -> Order | None:
+        """The order of this tag, under whatever client the venue shows it; a read of its own.
+
+        `orders` leaves out rows of other clients. Before an order is held absent, the question must
+        be put without that filter: it may stand under a client that was not expected.
+        """
+        found = self._sessions.read(
+            account, lambda broker, by: broker.find(tag, deadline=by), deadline
+        )
+        return found.order if isinstance(found, Found) else None
 
     def touched(self, account: Account) -> None:
         """An order went out: copies from before show the past and serve nobody any more."""

@@ -222,14 +222,16 @@ class Reconciler:
             self._alarm_if_old(account.label, waiting, error.message)
             return _count_unknown(waiting)
         self._watch_for_doubles(account, copy.value)
-        left = [intent for intent in waiting if not self._settled(intent, copy, tally)]
+        left = [item for item in waiting if not self._settled(account, item, copy, tally)]
         told = all(self._is_of_today(intent) for intent in left)
         self._alarm_if_old(account.label, left, _NOT_SHOWN if told else _DAY_OVER)
         self._watch_absent(account, copy.value)
         tally.confirmed += self._bearing_out.check(account, accepted, copy)
         return _count_unknown(left)
 
-    def _settled(self, intent: Intent, copy: Copy[list[Order]], tally: _Tally) -> bool:
+    def _settled(
+        self, account: Account, intent: Intent, copy: Copy[list[Order]], tally: _Tally
+    ) -> bool:
         same_day = trading_day(intent.created_at) == trading_day(copy.as_of)
         if not same_day and intent.kind is not IntentKind.PLACE:
             return False  # the order id that it names may be another order's today
@@ -242,6 +244,14 @@ class Reconciler:
             return False
         proven = self._proves_absence(intent, copy)
         if intent.state is IntentState.UNKNOWN and proven:
+            try:
+                verdict = self._elsewhere(account, intent)
+            except (BrokerError, ServiceError):
+                return False
+            if verdict is not None:
+                self._settle(intent, verdict, "under another client")
+                tally.settled += 1
+                return True
             self._recorder.resume(intent).settle(
                 IntentState.ABSENT, "absent",
                 message="Complete reads of the broker's book did not show it.",
@@ -250,6 +260,13 @@ class Reconciler:
             tally.absent += 1
             return True
         return False
+
+    def _elsewhere(self, account: Account, intent: Intent) -> Verdict | None:
+        """What the whole book says, rows of clients that are not expected included."""
+        if intent.kind is not IntentKind.PLACE:
+            return None
+        row = self._books.find(account, intent.tag, Deadline(self._clock, self._timeout))
+        return judge(intent, [row]) if row is not None else None
 
     def _is_of_today(self, intent: Intent) -> bool:
         return trading_day(intent.created_at) == trading_day(self._clock.now())

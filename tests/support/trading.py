@@ -41,10 +41,12 @@ from broker.errors import (
 )
 from broker.models import (
     Exchange,
+    Found,
     Funds,
     Holding,
     InstrumentRef,
     ModifyRequest,
+    NotSeen,
     Order,
     OrderRequest,
     OrderState,
@@ -86,6 +88,7 @@ class TradingVenue(Venue):
     fill_market: bool = True
     effective: bool = True
     hidden: dict[str, int] = field(default_factory=dict)
+    foreign: list[Order] = field(default_factory=list)
     holdings_held: list[Holding] = field(default_factory=list)
     next_id: int = 1210000001
     during: dict[str, threading.Event] = field(default_factory=dict)
@@ -314,6 +317,16 @@ class TradingBroker(VenueBroker):
                 else:
                     shown.append(row)
         return shown
+
+    def find(self, tag: str, *, deadline: Deadline) -> Found | NotSeen:
+        self._read("find")
+        with self.venue.lock:
+            rows = [
+                row for row in (*self.venue.book, *self.venue.foreign)
+                if row.tag == tag and not self.venue.hidden.get(row.order_id)
+            ]
+        now = self._clock.now()
+        return Found(rows[0], now) if rows else NotSeen(now)
 
     def trades(self, *, deadline: Deadline) -> list[Trade]:
         self._read("trades")

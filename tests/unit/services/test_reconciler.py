@@ -191,6 +191,23 @@ def test_reads_that_fail_prove_nothing_and_become_an_alarm(
     assert trader.alarms() == []
 
 
+def test_an_order_under_a_client_that_was_not_expected_is_not_called_absent(
+    trader: Trader, clock: ManualClock
+) -> None:
+    reference = lost_order(trader)
+    order = request(Side.BUY, 10)
+    trader.venue.foreign.append(
+        trader.venue.add(order, trader.intent(reference).tag, client="SOMEONE")
+    )
+    trader.venue.book.clear()
+    trader.venue.script("find", "fail")
+    rounds(trader, clock, 24.0)
+    assert trader.intent(reference).state is IntentState.ACCEPTED
+    causes = [event.cause for event in trader.events(reference)]
+    assert "under another client" in causes
+    assert trader.alarms() == ["order_lost"]  # the account's own book does not show it
+
+
 def test_the_book_of_another_day_never_proves_absence(
     trader: Trader, clock: ManualClock
 ) -> None:
