@@ -30,8 +30,8 @@ from database.intents import (
 from database.prepared import Prepared
 
 __all__ = [
-    "LEGAL", "UNSETTLED", "Intent", "IntentEvent", "IntentKind", "IntentState", "by_id", "by_tag",
-    "by_tags", "change", "children", "events", "find", "get", "in_flight", "list_intents",
+    "LEGAL", "UNSETTLED", "Intent", "IntentEvent", "IntentKind", "IntentState", "absent", "by_id",
+    "by_tag", "by_tags", "change", "children", "events", "find", "get", "in_flight", "list_intents",
     "new_intent", "note", "open_intents", "placed_as", "prune", "saw_in_book", "unseen",
     "working_quantity",
 ]
@@ -215,6 +215,14 @@ def unseen(
         _table.c.account_id == account_id, _table.c.created_at >= since,
         _table.c.kind.in_([kind.value for kind in kinds]),
         _table.c.state == IntentState.ACCEPTED.value, _table.c.seen_at.is_(None),
+    ).order_by(_table.c.id))
+
+
+def absent(conn: Connection, account_id: int, since: datetime) -> list[Intent]:
+    """Intents since then that were held absent: a book that shows one after all is news."""
+    return _all(conn, _intents.select().where(
+        _table.c.account_id == account_id, _table.c.created_at >= since,
+        _table.c.state == IntentState.ABSENT.value,
     ).order_by(_table.c.id))
 
 

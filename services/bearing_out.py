@@ -21,7 +21,7 @@ from services.alarms import AlarmService
 from services.recording import Recorder, Sighting
 from services.shared_reads import Copy
 from services.verdicts import has_terms, row_of
-from utils.clock import IST, trading_day
+from utils.clock import start_of_trading_day
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +46,7 @@ class BearingOut:
     def waiting(self, account: Account, whole_day: bool) -> list[Intent]:
         """The account's accepted intents that no book has borne out yet."""
         now = self._clock.now()
-        day = trading_day(now)
-        midnight = datetime(day.year, day.month, day.day, tzinfo=IST)
+        midnight = start_of_trading_day(now)
         since = midnight if whole_day else max(midnight, now - WATCHED)
         with self._recorder.reading() as conn:
             return journal.unseen(conn, account.id, since, kinds=tuple(IntentKind))

@@ -35,7 +35,7 @@ from services.locks import LockBusy, NamedLocks
 from services.recording import Recorder, storage_needed
 from services.shared_reads import Copy
 from services.verdicts import Verdict, judge
-from utils.clock import trading_day
+from utils.clock import start_of_trading_day, trading_day
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,10 @@ POLL_SECONDS = 2.0
 ABSENT_READS = 3
 ABSENT_SPAN = 10.0
 ABSENT_AFTER_DEADLINE = timedelta(seconds=5)
+
+ABSENT_WATCHED = timedelta(minutes=15)
+ABSENT_PAUSE = 15.0
+"""For how long, and every how many seconds, the book is read for orders that were held absent."""
 
 OVERDUE = timedelta(seconds=2)
 """How long after a request's deadline its worker is held to be gone."""
@@ -122,6 +126,7 @@ class Reconciler:
         self._guard = threading.Lock()
         self._evidence: dict[int, _Evidence] = {}
         self._absent: dict[int, Intent] = {}
+        self._absent_read: dict[int, float] = {}
         self._alarmed: set[str] = set()
         self._summary = Summary(clock.now())
 
@@ -210,7 +215,8 @@ class Reconciler:
             self._alarm_if_old(f"account {account_id}", waiting, "The account is gone.")
             return len(waiting)
         accepted = self._bearing_out.waiting(account, whole_day)
-        if not accepted and not any(self._is_of_today(intent) for intent in waiting):
+        absent_due = self._absent_is_due(account, whole_day)
+        if not (accepted or absent_due or any(self._is_of_today(intent) for intent in waiting)):
             if waiting or whole_day or account.label in self._alarmed:
                 self._alarm_if_old(account.label, waiting, _DAY_OVER)
             if not (waiting and whole_day):
@@ -221,6 +227,7 @@ class Reconciler:
             tally.unread.append(account.label)
             self._alarm_if_old(account.label, waiting, error.message)
             return _count_unknown(waiting)
+        self._absent_read[account.id] = copy.begun
         self._watch_for_doubles(account, copy.value)
         left = [item for item in waiting if not self._settled(account, item, copy, tally)]
         told = all(self._is_of_today(intent) for intent in left)
@@ -256,7 +263,9 @@ class Reconciler:
                 IntentState.ABSENT, "absent",
                 message="Complete reads of the broker's book did not show it.",
             )
-            self._absent[intent.id] = replace(intent, state=IntentState.ABSENT)
+            self._absent[intent.id] = replace(
+                intent, state=IntentState.ABSENT, updated_at=self._clock.now()
+            )
             tally.absent += 1
             return True
         return False
@@ -321,9 +330,35 @@ class Reconciler:
                     f"The broker's book shows the order {intent.reference} more than once.",
                 )
 
+    def _absent_is_due(self, account: Account, whole_day: bool) -> bool:
+        """Whether the book should be read for orders of today that were held absent.
+
+        Nothing else may hang on it, and an order that shows up after all must not go unnoticed. A
+        process that begins takes over what others found.
+        """
+        if whole_day:
+            with self._recorder.reading() as conn:
+                since = start_of_trading_day(self._clock.now())
+                found = journal.absent(conn, account.id, since)
+            self._absent.update((intent.id, intent) for intent in found)
+        now = self._clock.now()
+        mine = [
+            intent for intent in self._absent.values()
+            if intent.account_id == account.id and self._is_of_today(intent)
+        ]
+        if whole_day:
+            return bool(mine)
+        last = self._absent_read.get(account.id, float("-inf"))
+        return self._clock.monotonic() - last >= ABSENT_PAUSE and any(
+            now - (intent.updated_at or intent.created_at) < ABSENT_WATCHED for intent in mine
+        )
+
     def _watch_absent(self, account: Account, orders: list[Order]) -> None:
         """An order that was held absent and shows up after all is accepted, and an alarm."""
         for intent in [item for item in self._absent.values() if item.account_id == account.id]:
+            if not self._is_of_today(intent):
+                del self._absent[intent.id]
+                continue
             verdict = judge(intent, orders)
             if verdict is None:
                 continue

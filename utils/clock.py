@@ -43,6 +43,11 @@ def trading_day(moment: datetime) -> date:
     return ist(moment).date()
 
 
+def start_of_trading_day(moment: datetime) -> datetime:
+    """The midnight in India that began the trading day of an aware time, in UTC."""
+    return end_of_trading_day(moment) - timedelta(days=1)
+
+
 def end_of_trading_day(moment: datetime) -> datetime:
     """The midnight in India that ends the trading day of an aware time, in UTC."""
     following = trading_day(moment) + timedelta(days=1)

@@ -261,6 +261,44 @@ def test_an_absent_order_that_appears_after_all_is_accepted_with_an_alarm(
     assert ABSENT_APPEARED in trader.alarms()
 
 
+def test_an_absent_order_that_appears_is_noticed_though_nothing_else_goes_on(
+    trader: Trader, clock: ManualClock
+) -> None:
+    reference = lost_order(trader, "late:999")
+    rounds(trader, clock, 20.0)
+    assert trader.intent(reference).state is IntentState.ABSENT
+    before = trader.venue.calls("orders")
+    rounds(trader, clock, 60.0)
+    assert 3 <= trader.venue.calls("orders") - before <= 5
+    trader.venue.hidden.clear()
+    rounds(trader, clock, 18.0)
+    assert trader.intent(reference).state is IntentState.ACCEPTED
+    assert ABSENT_APPEARED in trader.alarms()
+
+
+def test_a_new_process_notices_what_an_earlier_one_held_absent(
+    trader: Trader, clock: ManualClock
+) -> None:
+    reference = lost_order(trader, "late:999")
+    rounds(trader, clock, 20.0)
+    trader.venue.hidden.clear()
+    place(trader)  # something else to look for
+    other = Trader(trader.database, trader.stack_folder, trader.clock)
+    other.desk.reconciler.on_start()
+    assert trader.intent(reference).state is IntentState.ACCEPTED
+
+
+def test_a_book_is_not_read_for_ever_for_an_absent_order(
+    trader: Trader, clock: ManualClock
+) -> None:
+    lost_order(trader)
+    rounds(trader, clock, 20.0)
+    clock.advance(15 * 60.0)
+    before = trader.venue.calls("orders")
+    rounds(trader, clock, 60.0)
+    assert trader.venue.calls("orders") == before
+
+
 def test_a_repeat_of_an_absent_order_says_that_it_never_arrived(
     trader: Trader, clock: ManualClock
 ) -> None:
