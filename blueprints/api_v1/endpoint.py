@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from services.accounts import Account
     from services.gateway import Gateway
 
-Scope = Literal["open", "read", "trade", "admin"]
+Scope = Literal["read", "trade", "admin"]
 KIB = 1024
 
 M = TypeVar("M", bound=Request)
@@ -260,9 +260,6 @@ class Endpoint:
         if fault is not None:
             raise fault
         assert body is not None  # noqa: S101 (no fault means that there is a body)
-        if route.scope == "open":
-            return route.handler(Call(here.gateway, body, cast("Principal", None), request_id, path,
-                                      http.headers))  # fmt: skip
         if not key:
             raise invalid_fields({"apikey": [MISSING]})
         if principal is None:

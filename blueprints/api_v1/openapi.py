@@ -102,7 +102,7 @@ def document(routes: Iterable[Route], prefix: str, version: str) -> dict[str, An
             "tags": [route.tag],
             "parameters": _parameters(route, components[route.model.__name__]),
             "responses": _answers(route),
-            "security": [] if route.scope == "open" else [{"key": []}, {}],
+            "security": [{"key": []}, {}],
         }
         if route.method == "POST":
             operation["requestBody"] = {"required": True, "content": _json(route.model.__name__)}
