@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -23,10 +25,13 @@ from urllib.parse import urlsplit
 from database import symbols_schema
 from database.symbol_rows import FIELDS, SymbolRow
 from database.symbol_text import compress
+from database.writeback import Writeback, write_out
 
 _SAMPLES = 20
 _LOCK_WAIT = 900.0  # seconds that an import waits for another broker's on the same file
 _TABLE = "symbol_token_new"
+_TIDY_WAIT_MS = 1_000
+_STEP_PAUSE = 0.004  # seconds between two steps of writing to disk
 
 
 class Collision(NamedTuple):
@@ -207,6 +212,8 @@ class SqliteImport(SymbolImport):
     def __init__(self, path: str, broker: str) -> None:
         super().__init__(broker)
         self.own = f"broker = {_quoted(broker)}"
+        self._path = path
+        self._log = Writeback(f"{path}-wal")
         self._conn = sqlite3.connect(path, timeout=_LOCK_WAIT, isolation_level=None)
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-8000",
                        "wal_autocheckpoint=0"):
@@ -223,6 +230,7 @@ class SqliteImport(SymbolImport):
 
     def stage(self, rows: Sequence[SymbolRow]) -> None:
         self._conn.executemany(self._insert, map(tuple, rows))  # sqlite3 is slow with subclasses
+        self._log.advance()
 
     def settle(self) -> None:
         """Index the new table; only when an index finds a double are doubles looked for."""
@@ -263,9 +271,29 @@ class SqliteImport(SymbolImport):
         """Undo what was not published; move what was from the log into the file."""
         if self._conn.in_transaction:
             self._conn.execute("ROLLBACK")
-        self._conn.execute("PRAGMA busy_timeout = 1000")
-        self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self._conn.execute(f"PRAGMA busy_timeout = {_TIDY_WAIT_MS}")
+        with suppress(sqlite3.OperationalError):  # busy: the next import tidies up for both
+            self._move_log()
         self._conn.close()
+
+    def _move_log(self) -> None:
+        """Copy the log into the file without an fsync of all of it at once.
+
+        The write lock is held until the file is safe on disk: without it another import could begin
+        the log anew, and a power cut would then leave neither of the two whole.
+        """
+        self._log.advance()
+        self._conn.execute("BEGIN IMMEDIATE")
+        copier = sqlite3.connect(self._path, isolation_level=None)
+        try:
+            copier.execute("PRAGMA synchronous = OFF")
+            if write_out(f"{self._path}-wal", time.sleep, _STEP_PAUSE):
+                copier.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                write_out(self._path, time.sleep, _STEP_PAUSE)
+        finally:
+            copier.close()
+            self._conn.execute("COMMIT")
+        self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _all(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return self._conn.execute(sql, values).fetchall()
