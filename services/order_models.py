@@ -13,6 +13,11 @@ from enum import StrEnum
 from broker.models import ZERO, OrderType, Product, Side, Validity
 from database.journal import Intent, IntentEvent
 
+__all__ = [
+    "NOWHERE", "CancelAllResult", "ChildResult", "ChildStatus", "Intent", "IntentEvent",
+    "JournalView", "ModifyDraft", "OrderDraft", "Origin", "Placed", "Provenance", "SmartResult",
+]
+
 
 @dataclass(frozen=True, slots=True)
 class OrderDraft:
@@ -92,11 +97,12 @@ class Placed:
 class JournalView:
     """Everything the journal knows of one order: the intent and its events, oldest first.
 
-    `account` is the account's label; `children` the orders that a composite was made into.
+    `account` is the account's label; `children` the orders that a composite was made into, for
+    which there is no intent of its own.
     """
 
     account: str
-    intent: Intent
+    intent: Intent | None
     events: tuple[IntentEvent, ...]
     children: tuple[Intent, ...] = ()
 

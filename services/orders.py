@@ -154,16 +154,21 @@ class OrderService:
     ) -> JournalView:
         """Everything known of one order, by reference, broker's id or client_order_id.
 
-        `NotFoundHere` when none of the principal's accounts has such an order.
+        The reference of a basket, split, cancel-all or close-all gives its children. `NotFoundHere`
+        when none of the principal's accounts has such an order.
         """
         labels = {item.id: item.label for item in self._locator.candidates(principal, account)}
         with self._recorder.reading() as conn:
             intent = journal.find(conn, list(labels), key)
-            if intent is None:
-                raise NotFoundHere(f"Order {key} not found.")
-            events = journal.events(conn, intent.id)
-            children = journal.children(conn, intent.reference)
-        return JournalView(labels[intent.account_id], intent, tuple(events), tuple(children))
+            if intent is not None:
+                events = journal.events(conn, intent.id)
+                return JournalView(labels[intent.account_id], intent, tuple(events))
+            children = [
+                child for child in journal.children(conn, key) if child.account_id in labels
+            ]
+        if not children:
+            raise NotFoundHere(f"Order {key} not found.")
+        return JournalView(labels[children[0].account_id], None, (), tuple(children))
 
     def told(
         self, account: Account, provenance: Provenance, deadline: Deadline

@@ -24,8 +24,15 @@ from database.engine import Database
 from database.errors import AlreadyExists, IllegalTransition, StorageError
 from database.journal import Intent, IntentState
 from services.errors import Unavailable
+from utils.metrics import counter
 
 log = logging.getLogger(__name__)
+
+_OUTCOMES = counter(
+    "openalgo_order_outcomes_total",
+    "What became of orders, modifications and cancellations, as the journal learnt it.",
+    ("kind", "state"),
+)
 
 _MESSAGE_LENGTH = 2_000
 
@@ -106,6 +113,8 @@ class Entry:
         self, state: IntentState, cause: str, *, order_id: str | None = None, message: str = ""
     ) -> Write:
         at = self._recorder.now()
+        if state is not IntentState.SENDING:
+            _OUTCOMES.inc(kind=self.intent.kind.value, state=state.value)
 
         def write(conn: Connection, intent_id: int) -> None:
             journal.change(
@@ -180,6 +189,7 @@ class Recorder:
         """A connection to read the journal by. `Unavailable` when it cannot be read."""
         with storage_needed(), self._database.read() as conn:
             yield conn
+        self._catch_up()
 
     def find(self, reference: str) -> Intent | None:
         """The intent of this reference."""
@@ -192,12 +202,19 @@ class Recorder:
             intent_id = journal.new_intent(conn, intent)
             for change in changes:
                 change(conn, intent_id)
+        self._catch_up()
         return intent_id
 
     def write(self, intent_id: int, change: Write) -> None:
         """Commit one change."""
         with self._database.write() as conn:
             change(conn, intent_id)
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """The database answers: if something waits for it, now is the time."""
+        if self._late:
+            self.flush()
 
     def saw(self, sightings: Sequence[Sighting]) -> None:
         """Record, in one commit, that the book bore accepted intents out."""

@@ -8,15 +8,14 @@ from blueprints.api_v1.endpoint import Call, Routes
 from blueprints.api_v1.schemas import EmptyQuery
 from blueprints.api_v1.translate import iso, number
 from blueprints.http import Body
-from services.order_models import JournalView
+from services.order_models import Intent
 
 routes = Routes("Journal")
 
 
-def _intent(view: JournalView) -> dict[str, Any]:
-    intent = view.intent
+def _intent(account: str, intent: Intent) -> dict[str, Any]:
     return {
-        "account": view.account,
+        "account": account,
         "client_order_id": intent.client_order_id,
         "created_at": iso(intent.created_at),
         "exchange": intent.exchange,
@@ -41,11 +40,15 @@ def _intent(view: JournalView) -> dict[str, Any]:
 
 @routes.add("GET", "/orders/<reference>", EmptyQuery)
 def journal(call: Call[EmptyQuery]) -> Body:
-    """The journal of one order, by reference, broker id or client_order_id."""
+    """The journal of one order, by reference, broker id or client_order_id.
+
+    The reference of a basket, split, cancel-all or close-all has no order of its own (`order` is
+    null); its `children` tell how each of them stands.
+    """
     view = call.gateway.orders.journal(call.principal, call.path["reference"])
     return {
         "data": {
-            "children": [child.reference for child in view.children],
+            "children": [_intent(view.account, child) for child in view.children],
             "events": [
                 {
                     "at": iso(event.at),
@@ -55,7 +58,7 @@ def journal(call: Call[EmptyQuery]) -> Body:
                 }
                 for event in view.events
             ],
-            "order": _intent(view),
+            "order": None if view.intent is None else _intent(view.account, view.intent),
         },
         "status": "success",
     }

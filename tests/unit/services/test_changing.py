@@ -338,10 +338,22 @@ def test_the_journal_of_an_order_is_told_by_any_of_its_names(
     for key in (resting.reference, resting.order_id):
         view = trader.desk.orders.journal(trader.principal, key)
         assert view.account == "jainam_prop"
+        assert view.intent is not None
         assert view.intent.reference == resting.reference
         assert [event.state.value for event in view.events] == ["received", "sending", "accepted"]
     with pytest.raises(NotFoundHere):
         trader.desk.orders.journal(trader.principal, "nothing")
+
+
+def test_the_journal_of_a_composite_tells_its_children(trader: Trader) -> None:
+    trader.desk.baskets.basket(
+        trader.principal, trader.account, [draft(), draft(Side.SELL)],
+        provenance=Provenance(reference="PARENT"),
+    )
+    view = trader.desk.orders.journal(trader.principal, "PARENT")
+    assert view.intent is None
+    assert [child.child_index for child in view.children] == [0, 1]
+    assert view.account == "jainam_prop"
 
 
 def test_no_session_no_cancel(trader: Trader, resting: Placed) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from broker.errors import (
     SessionExpired,
 )
 from broker.models import OrderType, Side
+from database import journal
 from database.engine import Database
 from database.errors import DatabaseUnavailable
 from database.journal import IntentState
@@ -407,8 +409,9 @@ def test_without_a_journal_exits_go_on_and_are_journalled_later(
         placed = place(trader, priority=Priority.EXIT)
     assert trader.venue.calls("place") == 1
     assert any(record.levelname == "CRITICAL" for record in caplog.records)
-    assert trader.intents() == []
-    trader.desk.reconciler.run_once()
+    with trader.database.read() as conn:
+        assert journal.get(conn, placed.reference) is None
+    trader.desk.orders.journal(trader.principal, place(trader).reference)
     assert trader.states(placed.reference) == ["received", "sending", "accepted"]
 
 
@@ -434,7 +437,6 @@ def test_an_order_given_up_while_it_waited_is_not_sent(trader: Trader) -> None:
         slot = original(*args, **kwargs)  # type: ignore[arg-type]
         intent = trader.intents()[0]
         with trader.database.write() as conn:
-            from database import journal
             journal.change(
                 conn, intent.id, IntentState.NOT_SENT, "abandoned", at=trader.clock.now()
             )
@@ -485,3 +487,14 @@ def test_concurrent_orders_each_reach_the_wire_once(trader: Trader) -> None:
     assert trader.venue.calls("place") == 16
     assert {intent.state for intent in trader.intents()} == {IntentState.ACCEPTED}
     assert all(order.side is Side.BUY for _, order in trader.venue.placed)
+
+
+def test_one_place_in_the_code_submits() -> None:
+    root = Path(__file__).resolve().parents[3]
+    found = [
+        path.name
+        for folder in ("broker", "services", "database", "blueprints", "cli", "utils")
+        for path in (root / folder).rglob("*.py")
+        if "testing" not in path.parts and re.search(r"\bbroker\.place\(", path.read_text())
+    ]
+    assert found == ["placing.py"]
