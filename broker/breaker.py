@@ -23,7 +23,7 @@ from broker.errors import (
 
 THRESHOLD = 5
 FIRST_PAUSE = 2.0
-LONGEST_PAUSE = 30.0
+LONGEST_PAUSE = 4.0
 
 
 class BreakerState(StrEnum):

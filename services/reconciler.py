@@ -53,7 +53,7 @@ ABSENT_PAUSE = 15.0
 OVERDUE = timedelta(seconds=2)
 """How long after a request's deadline its worker is held to be gone."""
 
-ALARM_AFTER = timedelta(seconds=30)
+ALARM_AFTER = timedelta(seconds=10)
 """How long after its deadline an order may stay unknown before that is an alarm."""
 
 UNSETTLED_ORDERS = "orders_unsettled"

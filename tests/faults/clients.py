@@ -16,7 +16,7 @@ import httpx
 from tests.faults.wishes import Manner, Wish
 
 _PATIENCE = 30.0
-_ATTEMPTS = 4
+_ATTEMPTS = 3
 
 
 class Outcome(StrEnum):
@@ -29,6 +29,9 @@ class Outcome(StrEnum):
     FAILED = "failed"
     NOTHING = "no answer"
 
+
+_KEPT = ("never_arrived", "rate_limited")
+"""Codes of answers that a repeat under the same key gets again."""
 
 FINAL = (Outcome.ACCEPTED, Outcome.FAILED)
 
@@ -54,7 +57,9 @@ class Told:
             return Outcome.UNKNOWN
         if self.status == 409:
             return Outcome.IN_FLIGHT
-        return Outcome.NOT_NOW if self.status in (429, 503) else Outcome.FAILED
+        if self.status not in (429, 503) or self.body.get("code") in _KEPT:
+            return Outcome.FAILED
+        return Outcome.NOT_NOW
 
 
 @dataclass

@@ -29,6 +29,10 @@ _ENVIRON = {
 }
 
 
+_PROBES = 2
+"""How often the gateway finds the broker still away before it comes back."""
+
+
 @dataclass
 class Range:
     """A served gateway to shoot at."""
@@ -52,25 +56,48 @@ def shooting_range(folder: Path, environ: Mapping[str, str] | None = None) -> It
             books.close()
 
 
-def under_fire(range_: Range, *, orders: int, seed: int, patience: float = 15.0) -> Report:
-    """Orders at a fifth of faults; then the broker is well, and all must be settled in time."""
+def under_fire(
+    range_: Range, *, orders: int, seed: int, away: int = 12, patience: float = 15.0
+) -> Report:
+    """Orders at a fifth of faults, and some (`away`) while the broker is away altogether; then it
+    is well again, and all must be settled in time.
+    """
     simulator = range_.served.simulator
-    wanted = wishes(simulator, orders, seed, f"fire{seed}")
+    wanted = wishes(simulator, orders + away, seed, f"fire{seed}")
     clients = range_.clients()
     simulator.faults(*plan.rules(seed, 2 * orders), seed=seed)
     began = time.monotonic()
-    clients.send_all(wanted)
+    clients.send_all(wanted[:orders])
     spent = time.monotonic() - began
+    since = time.monotonic_ns()
+    if away:
+        plan.broker_away(simulator)
+        clients.send_all([replace(wish, manner=Manner.KEYLESS) for wish in wanted[orders:]])
+        _wait_for_probes(range_, len(simulator.control("faults")["applied"]))
+    left = range_.books.unsettled()
     simulator.faults()
     settled = range_.books.settle(patience)
     sent = len(range_.books.truth())
     _ask_again(clients, [items[-1] for items in clients.by_wish().values()])
     report = compare(range_.books, clients, wanted)
     report.figures |= {
-        "orders": orders, "seconds": round(spent, 1), "settled_after": round(settled, 1),
+        "orders": len(wanted), "seconds": round(spent, 1),
+        "lost_while_away": sum(
+            item["fault"] == "accept_then_close" and item["received_at"] >= since
+            for item in range_.books.truth()
+        ),
+        "open_at_return": left, "settled_after": round(settled.seconds, 1), "told": settled.told,
         "sent_by_asking_again": len(range_.books.truth()) - sent,
     }
     return report
+
+
+def _wait_for_probes(range_: Range, before: int) -> None:
+    """Let the circuit open and fail a probe or two, as a longer outage does."""
+    end = time.monotonic() + 30.0
+    while len(range_.served.simulator.control("faults")["applied"]) < before + _PROBES:
+        assert time.monotonic() < end, "nobody looks whether the broker is back"
+        time.sleep(0.1)
 
 
 def _ask_again(clients: Clients, last: list[Told]) -> None:
@@ -111,7 +138,10 @@ def killed(
     simulator.faults()
     settled = range_.books.settle(patience)
     report = compare(range_.books, clients, wanted)
-    report.figures |= {"orders": orders, "kills": done, "settled_after": round(settled, 1)}
+    report.figures |= {
+        "orders": orders, "kills": done, "settled_after": round(settled.seconds, 1),
+        "told": settled.told,
+    }
     return report
 
 

@@ -86,6 +86,15 @@ def light_fire(simulator: Simulator, seed: int) -> None:
     )
 
 
+def broker_away(simulator: Simulator) -> None:
+    """Nothing can be read, and orders are lost on both sides of the acceptance."""
+    simulator.faults(
+        {"route": "POST /orders", "fault": "accept_then_close", "nth": [1, 3, 5, 7, 9, 11]},
+        {"route": "POST /orders", "fault": "close_before_accept"},
+        {"route": "*", "fault": "error_502_html"},
+    )
+
+
 def kinds() -> list[str]:
     """Every kind that the plan holds."""
     return [*_DECK, *dict.fromkeys(_DEATHS.values())]
