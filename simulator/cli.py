@@ -44,6 +44,12 @@ def parser() -> argparse.ArgumentParser:
         choices=list(SEGMENT_NUMBERS),
         help="segments with an empty master (live Jainam: NSECD, MCXFO)",
     )
+    made.add_argument(
+        "--state",
+        type=Path,
+        metavar="FILE",
+        help="keep the books of the day there (default: forget them at the end)",
+    )
     made.add_argument("--log", type=Path, help="log file (default: standard error)")
     made.add_argument("--parent-pid", type=int, help="stop when this process is gone")
     made.add_argument("--print-credentials", action="store_true")
@@ -77,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
         always_open=args.hours == "always",
     )
     try:
-        asyncio.run(serve(options, args.host, args.port, args.parent_pid))
+        asyncio.run(serve(options, args.host, args.port, args.parent_pid, args.state))
     except OSError as wrong:
         sys.stderr.write(f"simulator: cannot listen on {args.host}:{args.port}: {wrong}\n")
         return 1
@@ -102,20 +108,30 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-async def serve(options: Options, host: str, port: int, parent: int | None) -> None:
-    """Listen, say so on the first line of standard output, and run until told to stop."""
+async def serve(
+    options: Options, host: str, port: int, parent: int | None, state: Path | None = None
+) -> None:
+    """Listen, say so on the first line of standard output, and run until told to stop.
+
+    state: the file that keeps the books; what became of the one that was there is in that line.
+    """
     from simulator.app import Server
     from simulator.exchange import Exchange
+    from simulator.state.keeper import Keeper
 
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     exchange = Exchange(options, defer=lambda delay, action: _call_later(loop, delay, action))
+    keeper = Keeper(state, exchange) if state is not None else None
     server = Server(exchange)
     actual = await server.start(host, port)
+    if keeper is not None:
+        keeper.start()
     url = f"http://{host}:{actual}"
-    _say(json.dumps({"event": "listening", "url": url, "pid": os.getpid()}))
+    said = {"event": "listening", "url": url, "pid": os.getpid()}
+    _say(json.dumps(said if keeper is None else {**said, "state": keeper.became}))
     log.info("listening on %s, profiles %s", url, ", ".join(options.profiles))
     watcher = asyncio.create_task(_watch(parent, stop)) if parent is not None else None
     try:
@@ -124,6 +140,8 @@ async def serve(options: Options, host: str, port: int, parent: int | None) -> N
         if watcher is not None:
             watcher.cancel()
         await server.stop()
+        if keeper is not None:
+            await keeper.close()
         log.info("stopped")
 
 

@@ -176,6 +176,7 @@ def position(engine: Engine, instrument: Instrument, body: Body) -> Body:
         account.positions[key] = made
         made.sequence = engine.sequence()
         account.remargin(made)
+    engine.changes.account(account)
     return account_document(account)
 
 
@@ -197,6 +198,7 @@ def holdings(engine: Engine, body: Body) -> Body:
         )
         for row in rows
     }
+    engine.changes.account(account)
     return account_document(account)
 
 
@@ -207,4 +209,5 @@ def balance(engine: Engine, body: Body) -> Body:
         account.cash = float(body["cash"])
     if "entries" in body:
         account.entries = body["entries"]
+    engine.changes.account(account)
     return account_document(account)

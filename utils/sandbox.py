@@ -91,6 +91,7 @@ def launch(settings: Settings) -> subprocess.Popen[str]:
     """Start the simulator's process without waiting for it; `connect` does that.
 
     It takes `SIMULATOR_PORT`, or a free port where that one is taken, and ends with this process.
+    Its books of the day outlive it: a gateway that is started again finds its orders there.
     """
     port = settings.simulator_port if port_is_free(settings.simulator_port) else 0
     log = _log_file(settings.port)
@@ -100,7 +101,7 @@ def launch(settings: Settings) -> subprocess.Popen[str]:
             [
                 *(sys.executable, "-m", "simulator", "--host", "127.0.0.1", "--port", str(port)),
                 *("--master", settings.simulator_master, "--limits", settings.broker_limits),
-                *("--parent-pid", str(os.getpid())),
+                *("--parent-pid", str(os.getpid()), "--state", str(_state_file(settings.port))),
             ],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
@@ -177,6 +178,10 @@ def _roles(logins: Any) -> set[str]:
 
 def _log_file(port: int) -> Path:
     return sandbox_file(port).with_name("simulator.log")
+
+
+def _state_file(port: int) -> Path:
+    return sandbox_file(port).with_name("simulator-state.sqlite")
 
 
 def _announced_url(process: subprocess.Popen[str], log: Path) -> str:

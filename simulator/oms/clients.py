@@ -54,6 +54,10 @@ class Clients:
     def all(self) -> list[Account]:
         return list(self._by_key.values())
 
+    def get(self, key: str) -> Account | None:
+        """The account with that key."""
+        return self._by_key.get(key)
+
     def of(self, credential: Credential) -> list[Account]:
         """Accounts that a login may use."""
         return self._by_user[credential.user_id]

@@ -18,6 +18,7 @@ from simulator.market.instruments import Instrument
 from simulator.market.prices import PriceBook
 from simulator.oms import risk
 from simulator.oms.accounts import Account, Position
+from simulator.oms.changes import Changes
 from simulator.oms.clients import Clients
 from simulator.oms.matching import Matching
 from simulator.oms.orders import (
@@ -68,6 +69,7 @@ class Engine:
         self.behaviour = Behaviour()
         self.truth = Truth()
         self.listeners: list[Listener] = []
+        self.changes = Changes()
         self.quirks_version = 0
         self._seed = seed
         self._defer = defer
@@ -89,6 +91,7 @@ class Engine:
         self.random = random.Random(f"{self._seed}:{self.profile.name}")
         self.day: date = self.clock.trading_date()
         self.truth.clear()
+        self.changes.all()
         # Ids start where the time of day puts them: a restart must not give today's ids again.
         base = 1_000_000_000 + list(PROFILES).index(self.profile.name) * 100_000_000
         today = int((self.clock.wall() + IST_OFFSET) % 86_400) * 1_000
@@ -99,6 +102,26 @@ class Engine:
         """Let a login trade here."""
         self._credentials.append(credential)
         self.clients.add(credential)
+
+    @property
+    def credentials(self) -> tuple[Credential, ...]:
+        """Every login that may trade here, in the order in which they came."""
+        return tuple(self._credentials)
+
+    @property
+    def counters(self) -> tuple[int, int, int]:
+        """The last order id, SequenceNumber and execution id given."""
+        return self._next_id, self._sequence, self._executions
+
+    def count_on(self, order_id: int, sequence: int, execution: int) -> None:
+        """Go on counting after these; what was given once is never given again.
+
+        The start of the day's ids (see `clear`) stays where it is higher: ids that a kill kept
+        out of the file lie below it.
+        """
+        self._next_id = max(self._next_id, order_id)
+        self._sequence = max(self._sequence, sequence)
+        self._executions = max(self._executions, execution)
 
     # -- life of an order --------------------------------------------------------------------
 
@@ -205,6 +228,20 @@ class Engine:
         self.matching.leave(order)
         self.note(order)
 
+    def resume(self, order: Order, previous: str) -> None:
+        """Finish what the exchange had not answered yet when the process ended.
+
+        previous: the state before a modification, which is lost and says so.
+        """
+        if order.status == PENDING_NEW and not order.exchange_id:
+            self.later(lambda: self._acknowledge(order))
+        elif order.status == PENDING_CANCEL and self.matching.holds(order):
+            self.later(lambda: self.finish_cancel(order))
+        elif order.status == PENDING_REPLACE and self.matching.holds(order):
+            order.status = previous
+            order.reason = "Modification lost: the exchange was restarted"
+            self.note(order)
+
     def reject(self, order: Order, reason: str) -> None:
         """Refuse an open order with a text (control API)."""
         order.status, order.reason = REJECTED, reason
@@ -243,6 +280,8 @@ class Engine:
                 price,
             )
             position.sequence = self.sequence()
+            self.changes.traded(account, position)
+        self.changes.order(order)
         if order.status == FILLED:
             self.matching.leave(order)
         if self.listeners:
@@ -263,6 +302,7 @@ class Engine:
     def note(self, order: Order) -> None:
         """Put the order's state into its history and tell the listeners."""
         order.report(self.sequence(), self.clock.wall(), self.clock.mono())
+        self.changes.order(order)
         if self.listeners:
             self.publish("order", order)
 

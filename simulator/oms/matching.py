@@ -36,7 +36,7 @@ class Matching:
         if order.status in TERMINAL:
             self.leave(order)
             return
-        self._open.setdefault((order.segment, order.token), {})[order.app_id] = order
+        self.hold(order)
         if self._engine.behaviour.fill != "auto":
             return
         self._match(order, self._engine.prices.last(order.instrument), arriving=True)
@@ -51,6 +51,14 @@ class Matching:
             waiting.pop(order.app_id, None)
             if not waiting:
                 del self._open[key]
+
+    def holds(self, order: Order) -> bool:
+        """Whether an order is open at the exchange."""
+        return order.app_id in self._open.get((order.segment, order.token), ())
+
+    def hold(self, order: Order) -> None:
+        """Have an order wait for `tick`, without matching it now."""
+        self._open.setdefault((order.segment, order.token), {})[order.app_id] = order
 
     @property
     def waiting(self) -> int:

@@ -20,6 +20,7 @@ def roll(engine: Engine) -> bool:
     engine.trades.clear()
     for account in engine.clients.all():
         _settle(account)
+    engine.changes.all()
     return True
 
 

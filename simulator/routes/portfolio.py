@@ -115,6 +115,7 @@ def _move(
     account.remargin(target)
     source.sequence = engine.sequence()
     target.sequence = engine.sequence()
+    engine.changes.account(account)
 
 
 @TABLE.add("PUT", "/portfolio/squareoff")

@@ -116,6 +116,7 @@ class TestSimulator:
             running.stop()
         assert running.process.poll() is not None
         assert not running.file.exists()
+        assert running.file.with_name("simulator-state.sqlite").exists()
         running.stop()
 
     def test_one_that_does_not_start_is_reported(
