@@ -117,7 +117,9 @@ def create_app(settings: Settings | None = None) -> GatewayApp:
     app.gateway = Gateway(settings)
     if os.environ.get("FLASK_RUN_FROM_CLI") == "true":
         _add_migrations(app)
-    blueprints.register(app, app.gateway, prefix=API_PREFIX, with_operations=True, with_web=True)
+    blueprints.register(
+        app, app.gateway, prefix=API_PREFIX, with_operations=True, with_web=True, ours=True
+    )
     cli.register(app)
     if settings.enable_metrics:
         _measure(app)

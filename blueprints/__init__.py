@@ -13,7 +13,8 @@ from flask import Flask
 
 from blueprints import api_v1, operations
 from blueprints.context import EXTENSION, Mounted
-from blueprints.limits import Gate, storage_uri
+from blueprints.limit_storage import storage_uri
+from blueprints.limits import Gate, attach
 
 if TYPE_CHECKING:
     from services.gateway import Gateway
@@ -26,18 +27,20 @@ def register(
     prefix: str = "/api/v1",
     with_operations: bool = False,
     with_web: bool = False,
+    ours: bool = False,
 ) -> Gateway:
     """Mount the API under `prefix`; return the services that it works with.
 
     gateway: the services; without one they are built from the settings of the environment.
-    with_operations: also `/health…` and `/metrics` at the root; with_web: also the pages.
+    with_operations: also `/health…` and `/metrics` at the root; with_web: also the pages. ours: the application is our own, so Flask-Limiter is attached to it; on
+    a foreign one its engine is used alone, and none of its hooks is added.
     """
     if gateway is None:
         from services.gateway import Gateway as Services
         from utils.config import load_settings
 
         gateway = Services(load_settings())
-    app.extensions[EXTENSION] = Mounted(gateway, _gate(gateway))
+    app.extensions[EXTENSION] = Mounted(gateway, _gate(gateway, app if ours else None))
     blueprint = api_v1.create(prefix.rstrip("/"))
     app.register_blueprint(blueprint)
     csrf = app.extensions.get("csrf")
@@ -52,9 +55,10 @@ def register(
     return gateway
 
 
-def _gate(gateway: Gateway) -> Gate:
+def _gate(gateway: Gateway, app: Flask | None) -> Gate:
     settings = gateway.settings
     buckets = {bucket: getattr(settings, name) for bucket, name in api_v1.BUCKETS.items()}
     buckets["login"] = settings.login_rate_limit
     redis = settings.redis_url.get_secret_value() if settings.redis_url else ""
-    return Gate.at(buckets, storage_uri(redis, settings.web_concurrency, gateway.state_dir))
+    uri = storage_uri(redis, settings.web_concurrency, gateway.state_dir)
+    return Gate(buckets, attach(app, uri)) if app is not None else Gate.at(buckets, uri)

@@ -1,208 +1,33 @@
 """Inbound limits: who may call how often, counted over all processes of one host.
 
-The engine is the one of Flask-Limiter (`limits`, sliding-window counters). Two things are ours: the
-storage, because the engine's in-memory one counts every worker by itself, and the gate, because a
-limit that is checked inside the request's own pipeline can be keyed by the *verified* API key and
-costs a few microseconds, where the extension's hooks on every request cost half a millisecond.
-With Redis configured, its storage is used, so that several hosts count together.
+Flask-Limiter decides, with sliding-window counters. It is asked from inside the request's own
+pipeline and not by its hooks before the view, because only there is the API key verified by which
+callers are told apart (docs/decisions/0060).
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import logging
-import mmap
-import os
-import struct
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import wraps
 from math import ceil
-from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
 
-from flask import request
+from flask import Flask, request
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
 from limits import RateLimitItem, parse_many
 from limits.storage import SlidingWindowCounterSupport, Storage, storage_from_string
-from limits.strategies import SlidingWindowCounterRateLimiter
+from limits.strategies import RateLimiter, SlidingWindowCounterRateLimiter
 from werkzeug.exceptions import TooManyRequests
 
 from blueprints.context import mounted
+from blueprints.limit_storage import SharedStorage
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 log = logging.getLogger(__name__)
-
-_RECORD = struct.Struct("<16sqIIQ")  # digest, window number, count before, count now, window (s)
-_ROWS = 8192
-_PROBES = 8
-_SIZE = _ROWS * _RECORD.size
-_EMPTY = bytes(16)
-
-
-class SharedStorage(Storage, SlidingWindowCounterSupport):
-    """Counters in a table of fixed size: anonymous memory, or a file that all processes map.
-
-    `uri` is `shared://` (this process and its children only) or `shared:///path/to/file`. A key is
-    stored as a digest. When eight neighbouring rows are all live, the one idle longest is reused:
-    the table then forgets a caller early, never the other way round.
-    """
-
-    STORAGE_SCHEME = ["shared"]  # noqa: RUF012 (the base class declares it so)
-
-    def __init__(
-        self,
-        uri: str = "shared://",
-        *,
-        now: Callable[[], float] = time.time,
-        wrap_exceptions: bool = False,
-        **_: object,
-    ) -> None:
-        super().__init__(uri, wrap_exceptions=wrap_exceptions)
-        self._now = now
-        self._guard = threading.Lock()
-        path = uri.removeprefix("shared://")
-        self._path = Path(path) if path else None
-        self._file = -1
-        self._pid = -1
-        self._open()
-
-    def _open(self) -> None:
-        """(Re)open in this process: a lock on a file belongs to its open description."""
-        if self._path is None:
-            if self._pid == -1:
-                self._map = mmap.mmap(-1, _SIZE)
-        else:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            if os.fstat(self._file).st_size < _SIZE:
-                os.ftruncate(self._file, _SIZE)
-            self._map = mmap.mmap(self._file, _SIZE)
-        self._pid = os.getpid()
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with self._guard:
-            if self._pid != os.getpid() and self._path is not None:
-                self._open()
-            if self._file >= 0:
-                fcntl.flock(self._file, fcntl.LOCK_EX)
-            try:
-                yield
-            finally:
-                if self._file >= 0:
-                    fcntl.flock(self._file, fcntl.LOCK_UN)
-
-    def _read(self, key: str, window: int, now: float) -> tuple[int, bytes, int, int, int]:
-        """Row offset, digest, window number and the two counts of `key`; call under the lock."""
-        digest = hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=16).digest()
-        number = int(now // window)
-        first = int.from_bytes(digest[:4], "little") % _ROWS
-        best, idle_since = -1, float("inf")
-        for step in range(_PROBES):
-            offset = ((first + step) % _ROWS) * _RECORD.size
-            found, at, before, current, length = _RECORD.unpack_from(self._map, offset)
-            if found == digest and length == window:
-                if at == number:
-                    return offset, digest, number, before, current
-                return offset, digest, number, current if at == number - 1 else 0, 0
-            since = -1.0 if found == _EMPTY or length == 0 else (at + 2) * float(length)
-            if since < idle_since:
-                best, idle_since = offset, since
-        return best, digest, number, 0, 0
-
-    def acquire_sliding_window_entry(
-        self, key: str, limit: int, expiry: int, amount: int = 1
-    ) -> bool:
-        """Count `amount` calls of `key` unless that would exceed `limit` in `expiry` seconds."""
-        now = self._now()
-        with self._locked():
-            offset, digest, number, before, current = self._read(key, expiry, now)
-            left = 1.0 - (now - number * expiry) / expiry
-            if before * left + current + amount > limit:
-                return False
-            _RECORD.pack_into(self._map, offset, digest, number, before, current + amount, expiry)
-            return True
-
-    def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
-        """Count before, its seconds to live, count now, its seconds to live."""
-        now = self._now()
-        with self._locked():
-            _, _, number, before, current = self._read(key, expiry, now)
-        left = (number + 1) * expiry - now
-        return before, left, current, left + expiry
-
-    def clear_sliding_window(self, key: str, expiry: int) -> None:
-        """Forget the calls of `key`."""
-        with self._locked():
-            offset, digest, number, _, _ = self._read(key, expiry, self._now())
-            _RECORD.pack_into(self._map, offset, digest, number, 0, 0, expiry)
-
-    # What fixed windows need: Flask-Limiter asks every storage for it ---------------------------
-
-    @property
-    def base_exceptions(self) -> type[Exception] | tuple[type[Exception], ...]:
-        return OSError
-
-    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        """Count in the fixed window of `expiry` seconds; return the count so far."""
-        now = self._now()
-        with self._locked():
-            offset, digest, number, before, current = self._read(key, expiry, now)
-            _RECORD.pack_into(self._map, offset, digest, number, before, current + amount, expiry)
-        return current + amount
-
-    def get(self, key: str) -> int:
-        """The count of a fixed window (the key alone tells no length, so the row is searched)."""
-        found = self._any_window(key)
-        return found[0] if found else 0
-
-    def get_expiry(self, key: str) -> float:
-        """When the fixed window of `key` ends (epoch seconds); now when there is none."""
-        found = self._any_window(key)
-        return found[1] if found else self._now()
-
-    def _any_window(self, key: str) -> tuple[int, float] | None:
-        digest = hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=16).digest()
-        first = int.from_bytes(digest[:4], "little") % _ROWS
-        with self._locked():
-            for step in range(_PROBES):
-                offset = ((first + step) % _ROWS) * _RECORD.size
-                found, at, _, current, length = _RECORD.unpack_from(self._map, offset)
-                if found == digest and (end := (at + 1) * float(length)) > self._now():
-                    return current, end
-        return None
-
-    def check(self) -> bool:
-        """Always usable: the table is mapped."""
-        return True
-
-    def reset(self) -> int | None:
-        """Forget everything."""
-        with self._locked():
-            self._map[:] = bytes(_SIZE)
-        return None
-
-    def clear(self, key: str) -> None:
-        """Forget the fixed windows of `key`."""
-        digest = hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=16).digest()
-        first = int.from_bytes(digest[:4], "little") % _ROWS
-        with self._locked():
-            for step in range(_PROBES):
-                offset = ((first + step) % _ROWS) * _RECORD.size
-                if self._map[offset : offset + 16] == digest:
-                    self._map[offset : offset + _RECORD.size] = bytes(_RECORD.size)
-
-
-def storage_uri(redis_url: str, workers: int, directory: Path) -> str:
-    """Where inbound limits are counted: Redis, a file for several workers, or memory for one."""
-    if redis_url:
-        return redis_url
-    return f"shared://{directory / 'inbound-limits.bin'}" if workers > 1 else "shared://"
 
 
 class Gate:
@@ -211,25 +36,19 @@ class Gate:
     `buckets` maps a bucket's name to its limits in words ("50 per second; 1000 per hour").
     """
 
-    def __init__(
-        self,
-        buckets: Mapping[str, str],
-        storage: Storage,
-        *,
-        now: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, buckets: Mapping[str, str], engine: RateLimiter) -> None:
         self.words = dict(buckets)
         self._items: dict[str, list[RateLimitItem]] = {
             name: parse_many(words) for name, words in buckets.items()
         }
-        self._now = now
-        self._engine = SlidingWindowCounterRateLimiter(storage)
-        self._fallback: SlidingWindowCounterRateLimiter | None = None
+        self._engine = engine
+        self._fallback: RateLimiter | None = None
 
     @classmethod
     def at(cls, buckets: Mapping[str, str], uri: str) -> Gate:
-        """A gate on the storage that `uri` names (see `storage_uri`)."""
-        return cls(buckets, cast(Storage, storage_from_string(uri)))
+        """A gate on the storage that `uri` names (see `limit_storage.storage_uri`)."""
+        storage = cast(Storage, storage_from_string(uri))
+        return cls(buckets, SlidingWindowCounterRateLimiter(storage))
 
     def check(self, bucket: str, caller: str) -> float | None:
         """None when the call may pass (and has been counted), else seconds to wait."""
@@ -249,9 +68,7 @@ class Gate:
         return None
 
     @staticmethod
-    def _wait(
-        engine: SlidingWindowCounterRateLimiter, item: RateLimitItem, bucket: str, caller: str
-    ) -> float:
+    def _wait(engine: RateLimiter, item: RateLimitItem, bucket: str, caller: str) -> float:
         """Seconds until one more call of this caller would pass."""
         storage = engine.storage
         assert isinstance(storage, SlidingWindowCounterSupport)  # noqa: S101 (for the type checker)
@@ -261,6 +78,18 @@ class Gate:
         if room >= 0 and before:
             return max(0.0, left - window * room / before)
         return left + (window * (1.0 - (item.amount - 1) / current) if current else 0.0)
+
+
+def attach(app: Flask, uri: str) -> RateLimiter:
+    """Attach Flask-Limiter to an application of ours; return the engine that it decides with."""
+    limiter = Limiter(
+        get_remote_address,
+        app=app,
+        storage_uri=uri,
+        strategy="sliding-window-counter",
+        headers_enabled=False,
+    )
+    return limiter.limiter
 
 
 def retry_after_header(seconds: float) -> str:

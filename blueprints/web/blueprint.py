@@ -12,8 +12,18 @@ from datetime import datetime
 from functools import wraps
 from typing import Any, ParamSpec
 
-from flask import Blueprint, Response, abort, g, redirect, render_template, request, url_for
-from werkzeug.exceptions import HTTPException
+from flask import (
+    Blueprint,
+    Response,
+    abort,
+    g,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
+from werkzeug.exceptions import HTTPException, TooManyRequests
 from werkzeug.wrappers import Response as BaseResponse
 
 from blueprints.context import gateway
@@ -117,7 +127,7 @@ def _ist(moment: datetime | None) -> str:
 
 
 @web.errorhandler(HTTPException)
-def _refused(error: HTTPException) -> tuple[str, int]:
+def _refused(error: HTTPException) -> BaseResponse:
     """A page for every refusal of ours, with a sentence and a way back."""
     page = render_template(
         "web/error.html",
@@ -125,4 +135,7 @@ def _refused(error: HTTPException) -> tuple[str, int]:
         message=error.description,
         request_id=g.get("request_id", ""),
     )
-    return page, error.code or 500
+    response = make_response(page, error.code or 500)
+    if isinstance(error, TooManyRequests) and error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response

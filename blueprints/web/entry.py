@@ -3,43 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
-from functools import wraps
-from typing import ParamSpec
 
 from flask import flash, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from blueprints.context import gateway, mounted
-from blueprints.limits import retry_after_header
+from blueprints.context import gateway
+from blueprints.limits import login_limit
 from blueprints.web.blueprint import COOKIE, Page, checked_action, visitor, web
 from blueprints.web.forms import LoginForm, SetupForm, sent
 from services.access import Principal
 from services.errors import ServiceError
 
-P = ParamSpec("P")
 Entry = Page | tuple[str, int]
-
-
-def login_limit(page: Callable[P, Entry]) -> Callable[P, Entry]:
-    """Let an address try a password only so often (LOGIN_RATE_LIMIT); looking costs nothing."""
-
-    @wraps(page)
-    def limited(*args: P.args, **kwargs: P.kwargs) -> Entry:
-        if request.method != "POST":
-            return page(*args, **kwargs)
-        wait = mounted().gate.check("login", request.remote_addr or "")
-        if wait is None:
-            return page(*args, **kwargs)
-        seconds = retry_after_header(wait)
-        message = f"Too many attempts from your address. Try again in {seconds} seconds."
-        response = make_response(
-            render_template("web/error.html", heading="Too many attempts", message=message), 429
-        )
-        response.headers["Retry-After"] = seconds
-        return response
-
-    return limited
 
 
 def _enter(principal: Principal) -> BaseResponse:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from limits.storage import storage_from_string
+from limits.strategies import SlidingWindowCounterRateLimiter
 
-from blueprints.limits import Gate, SharedStorage, retry_after_header, storage_uri
+from blueprints.limit_storage import SharedStorage, storage_uri
+from blueprints.limits import Gate, retry_after_header
 
 
 class Time:
@@ -21,6 +23,9 @@ class Time:
         return self.at
 
 
+counting = SlidingWindowCounterRateLimiter
+
+
 @pytest.fixture
 def time() -> Time:
     return Time()
@@ -28,7 +33,7 @@ def time() -> Time:
 
 @pytest.fixture
 def gate(time: Time) -> Gate:
-    return Gate({"api": "5 per second"}, SharedStorage(now=time), now=time)
+    return Gate({"api": "5 per second"}, counting(SharedStorage(now=time)))
 
 
 def test_lets_the_limit_through_and_then_says_when_to_come_back(gate: Gate, time: Time) -> None:
@@ -51,7 +56,7 @@ def test_a_refused_call_is_not_counted(gate: Gate, time: Time) -> None:
 
 
 def test_callers_and_buckets_count_apart(time: Time) -> None:
-    gate = Gate({"api": "1 per second", "order": "1 per second"}, SharedStorage(now=time))
+    gate = Gate({"api": "1 per second", "order": "1 per second"}, counting(SharedStorage(now=time)))
     assert gate.check("api", "key:1") is None
     assert gate.check("api", "key:2") is None
     assert gate.check("order", "key:1") is None
@@ -60,7 +65,7 @@ def test_callers_and_buckets_count_apart(time: Time) -> None:
 
 def test_no_window_ever_lets_twice_the_limit_through(time: Time) -> None:
     """A fixed window lets twice the limit through at its border; a sliding one does not."""
-    gate = Gate({"api": "10 per second"}, SharedStorage(now=time))
+    gate = Gate({"api": "10 per second"}, counting(SharedStorage(now=time)))
     time.at += 0.99
     passed = sum(gate.check("api", "k") is None for _ in range(50))
     time.at += 0.02
@@ -69,7 +74,7 @@ def test_no_window_ever_lets_twice_the_limit_through(time: Time) -> None:
 
 
 def test_several_limits_hold_together(time: Time) -> None:
-    gate = Gate({"login": "5 per minute;6 per hour"}, SharedStorage(now=time))
+    gate = Gate({"login": "5 per minute;6 per hour"}, counting(SharedStorage(now=time)))
     assert sum(gate.check("login", "address:10.0.0.1") is None for _ in range(10)) == 5
     time.at += 600
     assert sum(gate.check("login", "address:10.0.0.1") is None for _ in range(10)) <= 1
@@ -125,7 +130,7 @@ def test_a_sliding_window_can_be_cleared(time: Time) -> None:
 
 
 def test_many_callers_do_not_grow_the_table_and_keep_recent_ones(time: Time) -> None:
-    gate = Gate({"api": "1 per second"}, SharedStorage(now=time))
+    gate = Gate({"api": "1 per second"}, counting(SharedStorage(now=time)))
     for number in range(20_000):
         time.at += 0.001
         gate.check("api", f"address:{number}")
@@ -141,7 +146,7 @@ def test_a_store_that_fails_is_replaced_by_memory() -> None:
         ) -> bool:
             raise ConnectionError("gone")
 
-    gate = Gate({"api": "2 per minute"}, Broken())
+    gate = Gate({"api": "2 per minute"}, counting(Broken()))
     assert gate.check("api", "k") is None
     assert gate.check("api", "k") is None
     assert gate.check("api", "k") is not None
