@@ -32,8 +32,9 @@ def register(
     """Mount the API under `prefix`; return the services that it works with.
 
     gateway: the services; without one they are built from the settings of the environment.
-    with_operations: also `/health…` and `/metrics` at the root; with_web: also the pages. ours: the application is our own, so Flask-Limiter is attached to it; on
-    a foreign one its engine is used alone, and none of its hooks is added.
+    with_operations: also `/health…` and `/metrics` at the root; with_web: also the pages.
+    ours: the application is our own, so Flask-Limiter is attached to it; on a foreign one its
+    engine is used alone, and none of its hooks is added.
     """
     if gateway is None:
         from services.gateway import Gateway as Services

@@ -205,10 +205,11 @@ def _key_in(raw: bytes | dict[str, str]) -> str | None:
 
 
 class Endpoint:
-    """A route as a Flask view."""
+    """A route as a Flask view. It has a function's name, which extensions look for."""
 
     def __init__(self, route: Route) -> None:
         self.route = route
+        self.__name__ = route.endpoint
 
     def __call__(self, **path: str) -> Response:
         started = perf_counter()
