@@ -209,7 +209,7 @@ class Endpoint:
 
     def __init__(self, route: Route) -> None:
         self.route = route
-        self.__name__ = route.endpoint
+        self.__name__ = self.__qualname__ = route.endpoint
 
     def __call__(self, **path: str) -> Response:
         started = perf_counter()
