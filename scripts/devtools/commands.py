@@ -72,7 +72,6 @@ def lock(arguments: argparse.Namespace) -> int:
     python = _prepare(DEV).python
     common = ["pip", "compile", "--quiet", "pyproject.toml", "--universal"]
     common += ["--python-version", "3.11", "--generate-hashes", "--no-header"]
-    common += ["--no-emit-index-url"]
     extras = ["--extra", "postgres", "--extra", "redis"]
     locks: list[list[str]] = [
         ["-o", "requirements.txt"],
