@@ -1,4 +1,4 @@
-"""The state file: the same books before and after, day by day, and files that are none."""
+"""The state file: the same books before and after, day by day, and what a failure costs."""
 
 from __future__ import annotations
 
@@ -7,35 +7,18 @@ import logging
 import sqlite3
 import stat
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from simulator import inject
-from simulator.clock import Clock
-from simulator.exchange import Exchange, Options
-from simulator.oms import desk
-from simulator.oms.books import history, order_rows, trade_rows
-from simulator.oms.engine import Engine
-from simulator.oms.orders import CANCELLED, FILLED, NEW, PENDING_CANCEL, PENDING_REPLACE, Order
-from simulator.oms.portfolio import balance, holdings, position_rows
+from simulator.oms.orders import CANCELLED, FILLED, NEW, PENDING_CANCEL, PENDING_REPLACE
 from simulator.oms.rollover import roll
 from simulator.profiles import Credential
 from simulator.state import keeper as keeping
-from simulator.state.keeper import Keeper
-
-RELIANCE = 2885
-NOON = datetime(2026, 11, 20, 6, 30, tzinfo=UTC).timestamp()
-
-
-class Times:
-    """Wall and monotonic time that tests move."""
-
-    def __init__(self) -> None:
-        self.wall = NOON
-        self.mono = 1_000.0
+from tests.support.simulator_state import Run, Times
 
 
 @pytest.fixture
@@ -46,70 +29,6 @@ def times() -> Times:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "run" / "state.sqlite"
-
-
-def exchange_at(times: Times, **options: Any) -> Exchange:
-    chosen: dict[str, Any] = {"profiles": ("jainam-b", "generic-json"), "size": "small"}
-    clock = Clock(lambda: times.wall, lambda: times.mono)
-    return Exchange(Options(**{**chosen, **options}), clock)
-
-
-class Run:
-    """One life of a simulator with a state file."""
-
-    def __init__(self, path: Path, times: Times, **options: Any) -> None:
-        self.exchange = exchange_at(times, **options)
-        self.keeper = Keeper(path, self.exchange)
-        self.engine = self.exchange.engines["jainam-b"]
-
-    def save(self) -> None:
-        asyncio.run(self.keeper.save())
-
-    def end(self) -> None:
-        asyncio.run(self.keeper.close())
-
-    def place(self, **changes: Any) -> Order:
-        body = {
-            "exchangeSegment": "NSECM", "exchangeInstrumentID": RELIANCE, "productType": "MIS",
-            "orderType": "MARKET", "orderSide": "BUY", "timeInForce": "DAY",
-            "disclosedQuantity": 0, "orderQuantity": 10, "limitPrice": 0, "stopPrice": 0,
-            "orderUniqueIdentifier": "T", "clientID": "*****", **changes,
-        }  # fmt: skip
-        credential = self.exchange.credentials[("interactive", "SIMJAINAMBINTERACTIVE01")]
-        record = desk.record(self.engine, body, credential.user_id, 0)
-        return self.engine.orders[desk.place(self.engine, credential, body, record, False)[0]]
-
-    def rest(self, **changes: Any) -> Order:
-        """An order that stays open, far below the market."""
-        low = self.instrument().low
-        return self.place(**{"orderType": "LIMIT", "limitPrice": low, **changes})
-
-    def instrument(self) -> Any:
-        found = self.exchange.catalog.find("NSECM", RELIANCE)
-        assert found is not None
-        return found
-
-    def books(self) -> dict[str, Any]:
-        """Everything that a client can read, as text."""
-        return {name: shown(engine) for name, engine in self.exchange.engines.items()}
-
-
-def shown(engine: Engine) -> dict[str, Any]:
-    accounts = [*engine.clients.all(), *engine.foreign_accounts]
-    which = [
-        position_rows(accounts, day, engine.profile, engine.quirks, engine.prices)
-        for day in ("DayWise", "NetWise")
-    ]
-    return {
-        "orders": order_rows(engine, accounts, True),
-        "histories": {i: history(engine, order) for i, order in engine.orders.items()},
-        "trades": trade_rows(engine, accounts, True),
-        "positions": which,
-        "holdings": [holdings(a, engine.quirks, NOON) for a in accounts],
-        "balances": [balance(a, engine.quirks) for a in accounts],
-        "figures": [inject.account_document(a) for a in accounts],
-        "waiting": engine.matching.waiting,
-    }
 
 
 def busy(run: Run) -> None:
@@ -323,105 +242,6 @@ class TestOnItsWay:
         assert (found.status, found.reason) == (
             NEW, "Modification lost: the exchange was restarted",
         )  # fmt: skip
-
-
-class TestBadFiles:
-    def aside(self, path: Path) -> Path:
-        (found,) = path.parent.glob("*.aside-*")
-        return found
-
-    @pytest.mark.parametrize("content", [b"not a database at all " * 400, b"{}"])
-    def test_a_damaged_file_is_set_aside(
-        self, path: Path, times: Times, content: bytes, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        path.parent.mkdir()
-        path.write_bytes(content)
-        run = Run(path, times)
-        assert run.keeper.became == "set aside"
-        assert self.aside(path).read_bytes() == content
-        assert f"set aside as {path.name}.aside-20261120-120000" in caplog.text
-        run.place()
-        run.end()
-        path.with_name("again").write_bytes(content)
-        path.with_name("again").replace(path)
-        assert Run(path, times).keeper.became == "set aside"
-        assert len(list(path.parent.glob("*.aside-*"))) == 2
-
-    def test_damage_in_the_middle_is_noticed(self, path: Path, times: Times) -> None:
-        run = Run(path, times)
-        for _ in range(40):
-            run.place()
-        run.end()
-        content = bytearray(path.read_bytes())
-        content[4096 : 4096 * 4] = b"\xff" * 4096 * 3
-        path.write_bytes(content)
-        again = Run(path, times)
-        assert again.keeper.became == "set aside"
-        assert not again.engine.orders
-
-    def test_another_program_s_file_is_set_aside(self, path: Path, times: Times) -> None:
-        path.parent.mkdir()
-        with sqlite3.connect(path) as other:
-            other.execute("CREATE TABLE venues (a)")
-        other.close()
-        assert Run(path, times).keeper.became == "set aside"
-        assert self.aside(path).stat().st_size > 0
-
-    @pytest.mark.parametrize(
-        "spoil",
-        [
-            "UPDATE orders SET symbol = 'NO SUCH'",
-            "UPDATE orders SET quantity = 'many'",
-            "UPDATE orders SET tag = 5",
-            "UPDATE orders SET account = 'nobody'",
-            "UPDATE accounts SET key = 'nobody' WHERE key = 'pro:SIMBPRO1A01'",
-            "UPDATE trades SET sequence = -sequence",
-            "DROP TABLE holdings",
-        ],
-    )
-    def test_rows_that_fit_nothing_are_set_aside(
-        self, path: Path, times: Times, spoil: str
-    ) -> None:
-        run = Run(path, times)
-        run.place()
-        run.end()
-        with sqlite3.connect(path) as other:
-            other.execute(spoil)
-        other.close()
-        again = Run(path, times)
-        assert again.keeper.became == "set aside"
-        assert not again.engine.orders
-        assert all(a.positions == {} for a in again.engine.clients.all())
-        again.place()
-        again.end()
-        assert Run(path, times).keeper.became == "kept"
-
-    def test_an_empty_file_is_a_new_one(self, path: Path, times: Times) -> None:
-        path.parent.mkdir()
-        path.touch()
-        assert Run(path, times).keeper.became == "new"
-
-    def test_a_place_for_no_file_stops_nothing(
-        self, path: Path, times: Times, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        path.mkdir(parents=True)
-        run = Run(path, times)
-        assert run.keeper.became == "unusable"
-        assert "the books are not kept" in caplog.text
-        run.place()
-        run.end()
-        assert path.is_dir()
-
-    def test_a_file_in_use_is_left_alone(
-        self, path: Path, times: Times, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("simulator.state.store._PATIENCE", 0.05)
-        first = Run(path, times)
-        first.place()
-        assert Run(path, times).keeper.became == "unusable"
-        before = first.books()
-        first.end()
-        assert Run(path, times).books() == before
 
 
 def test_a_write_that_fails_is_said_once_and_made_up_for(
