@@ -165,16 +165,22 @@ def by_tags(conn: Connection, tags: Collection[str]) -> dict[str, Intent]:
     return found
 
 
-def find(conn: Connection, account_ids: Collection[int], key: str) -> Intent | None:
+def find(
+    conn: Connection, account_ids: Collection[int], key: str, *, user_id: int | None = None
+) -> Intent | None:
     """An intent of these accounts by reference, broker's order id or client_order_id.
 
-    Among several the placing of an order comes before its changes, and the newest first.
+    Among several the placing of an order comes before its changes, and the newest first. With
+    `user_id` a client_order_id counts only where that user gave it: users of a shared account
+    number their orders alike.
     """
     is_place = sa.case((_table.c.kind == IntentKind.PLACE.value, 0), else_=1)
     for column in (_table.c.reference, _table.c.broker_order_id, _table.c.client_order_id):
         statement = _intents.select().where(
             column == key, column.is_not(None), _table.c.account_id.in_(list(account_ids))
         ).order_by(is_place, _table.c.id.desc()).limit(1)
+        if user_id is not None and column is _table.c.client_order_id:
+            statement = statement.where(_table.c.user_id == user_id)
         found = _one(conn, statement)
         if found is not None:
             return found

@@ -59,7 +59,7 @@ class Locator:
         """
         candidates = self.candidates(principal, account)
         try:
-            ours = self._in_journal(candidates, key)
+            ours = self._in_journal(principal, candidates, key)
         except Unavailable:
             log.warning("the journal cannot be read: the broker's books are searched")
             ours = None
@@ -73,37 +73,35 @@ class Locator:
         mine = self._accounts.list(principal)
         return sorted(mine, key=lambda item: item.label != default)
 
-    def find_intent(self, candidates: Sequence[Account], key: str) -> Intent | None:
-        """What the journal holds under this name, of whatever day."""
-        with self._recorder.reading() as conn:
-            return journal.find(conn, [account.id for account in candidates], key)
-
-    def _in_journal(self, candidates: Sequence[Account], key: str) -> Located | None:
+    def _in_journal(
+        self, principal: Principal, candidates: Sequence[Account], key: str
+    ) -> Located | None:
         found: list[tuple[Account, Intent]] = []
         with self._recorder.reading() as conn:
             for account in candidates:
-                intent = journal.find(conn, [account.id], key)
+                intent = journal.find(conn, [account.id], key, user_id=principal.user_id)
                 if intent is not None and self._is_of_today(intent):
                     found.append((account, intent))
         if not found:
             return None
-        if len(found) > 1:
-            labels = ", ".join(account.label for account, _ in found)
-            raise Conflict(
-                f"Order {key} exists in several of your accounts ({labels}): name one.",
+        located = [
+            Located(
+                account, intent.target_order_id or intent.broker_order_id or "",
+                intent if intent.kind is IntentKind.PLACE else None,
             )
-        account, intent = found[0]
-        order_id = intent.target_order_id or intent.broker_order_id
-        if order_id:
-            placed = intent if intent.kind is IntentKind.PLACE else None
-            return Located(account, order_id, placed)
-        raise _without_id(intent)
+            for account, intent in found
+        ]
+        only = _the_only(located, key)
+        if not only.order_id:
+            raise _without_id(found[0][1])
+        return only
 
     def _is_of_today(self, intent: Intent) -> bool:
         return trading_day(intent.created_at) == trading_day(self._clock.now())
 
     def _in_books(self, candidates: Sequence[Account], key: str, deadline: Deadline) -> Located:
         unread: BrokerError | ServiceError | None = None
+        found: list[Located] = []
         for account in candidates:
             try:
                 with needed(f"The order book of '{account.label}'"):
@@ -113,10 +111,19 @@ class Locator:
                 continue
             row = next((row for row in orders if row.order_id == key), None)
             if row is not None:
-                return Located(account, row.order_id, None, row)
+                found.append(Located(account, row.order_id, None, row))
+        if found:
+            return _the_only(found, key)
         if unread is not None:
             raise unread
         raise NotFoundHere(f"Order {key} not found.")
+
+
+def _the_only(found: list[Located], key: str) -> Located:
+    if len(found) > 1:
+        labels = ", ".join(located.account.label for located in found)
+        raise Conflict(f"Order {key} exists in several of your accounts ({labels}): name one.")
+    return found[0]
 
 
 def _without_id(intent: Intent) -> ServiceError:

@@ -159,7 +159,7 @@ class OrderService:
         """
         labels = {item.id: item.label for item in self._locator.candidates(principal, account)}
         with self._recorder.reading() as conn:
-            intent = journal.find(conn, list(labels), key)
+            intent = journal.find(conn, list(labels), key, user_id=principal.user_id)
             if intent is not None:
                 events = journal.events(conn, intent.id)
                 return JournalView(labels[intent.account_id], intent, tuple(events))

@@ -201,6 +201,26 @@ def test_the_same_order_id_in_two_accounts_asks_which(trader: Trader, resting: P
     assert done.order_id == resting.order_id
 
 
+def test_a_foreign_order_id_in_two_books_asks_which(trader: Trader) -> None:
+    secrets = {name: value.replace("CANARY", "CANARY2") for name, value in CREDENTIALS.items()}
+    trader.stack.accounts.add(trader.principal, NewAccount("prop-c", "jainam_prop", secrets))
+    row = trader.venue.add(request(Side.SELL, 5, order_type=LIMIT, price="105"), "")
+    with pytest.raises(Conflict, match="jainam_prop, prop-c"):
+        cancel(trader, row.order_id)
+    assert trader.venue.cancelled == []
+
+
+def test_a_client_order_id_names_only_ones_own_order(trader: Trader) -> None:
+    ben = trader.stack.user("ben")
+    orders, mine = trader.desk.orders, Provenance(client_order_id="1")
+    limit = draft(order_type=LIMIT, price="100")
+    first = orders.place(trader.principal, trader.account, limit, provenance=mine)
+    second = orders.place(ben, trader.account, limit, provenance=mine)
+    assert orders.cancel(trader.principal, None, "1").order_id == first.order_id
+    assert orders.journal(ben, "1").intent.reference == second.reference
+    assert trader.venue.row(second.order_id).state is OrderState.OPEN
+
+
 # Modify -----------------------------------------------------------------------------------------
 
 
