@@ -32,8 +32,8 @@ from database.prepared import Prepared
 __all__ = [
     "LEGAL", "UNSETTLED", "Intent", "IntentEvent", "IntentKind", "IntentState", "absent", "by_id",
     "by_tag", "by_tags", "change", "children", "events", "find", "get", "in_flight", "list_intents",
-    "new_intent", "note", "open_intents", "placed_as", "prune", "saw_in_book", "unseen",
-    "working_quantity",
+    "new_intent", "note", "open_intents", "placed_as", "prune", "saw_in_book", "send_again",
+    "unseen", "working_quantity",
 ]
 
 _intents: RowMapper[Intent] = RowMapper(Intent, OrderIntent)
@@ -123,6 +123,14 @@ def note(
     if current is None:
         raise NoSuchRow(f"there is no order intent {intent_id}")
     _event(conn, intent_id, at, IntentState(current), cause, broker_order_id, message)
+
+
+def send_again(conn: Connection, intent_id: int, *, at: datetime, message: str) -> None:
+    """Note a second request for an intent. `IllegalTransition` unless it is still SENDING."""
+    current = conn.execute(sa.select(_table.c.state).where(_table.c.id == intent_id)).scalar()
+    if current != IntentState.SENDING:
+        raise IllegalTransition(intent_id, str(current), IntentState.SENDING)
+    _event(conn, intent_id, at, IntentState.SENDING, "sending again", None, message)
 
 
 def saw_in_book(conn: Connection, intent_id: int, book_state: str, *, at: datetime) -> bool:

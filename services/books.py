@@ -34,6 +34,7 @@ def needed(what: str) -> Iterator[None]:
         yield
     except BrokerError as error:
         if error.fate in (Fate.NOT_SENT, Fate.REFUSED):
+            error.fate = Fate.NOT_SENT  # what was refused is the read
             raise
         raise Unavailable(
             f"{what} could not be read, so nothing was sent. {error.message}", retry_after=1.0

@@ -42,7 +42,7 @@ from services.verdicts import Verdict
 log = logging.getLogger(__name__)
 
 CALL_SHARE = 0.7
-"""What one call may take of the time that a request may spend on the broker in all."""
+"""What one call may take of the time that is left: the rest is for looking the order up."""
 
 SHORTEST_CALL = 0.5
 """Seconds that must be left for a second request to be worth its risk."""
@@ -156,12 +156,14 @@ class Dispatcher:
     # The wire ----------------------------------------------------------------------------------
 
     def _call(self, job: Job, broker: Broker, slot: Slot) -> str:
-        due = job.deadline.within(CALL_SHARE * broker.account.api_timeout)
+        time = min(job.deadline.remaining(), broker.account.api_timeout)
         try:
-            order_id = job.send(broker, slot, due)
+            order_id = job.send(broker, slot, job.deadline.within(CALL_SHARE * time))
         except BrokerError:
+            _give_back(slot)  # an adapter that refuses by itself has not used it
             raise
         except Exception as error:
+            _give_back(slot)
             log.exception("an adapter failed while it submitted", extra={
                 "reference": job.reference, "account": broker.account.label})
             raise OutcomeUnknown("The gateway failed while it sent the request.") from error
@@ -178,22 +180,45 @@ class Dispatcher:
         first: SessionExpired | RateLimited | ConnectFailed,
     ) -> str:
         """The second and last request, where the first is known to have had no effect."""
+        found: Verdict | None = None
         try:
             found = self._prepare(job, entry, session, first)
-            if found is not None:
-                return self._adopt(job, entry, found)
-            slot = broker.reserve(job.operation, priority=job.priority, deadline=job.deadline)
+            if found is None:
+                slot = self._slot_again(job, broker, first)
         except (BrokerError, ServiceError) as error:
             if error is not first:
                 log.info("no second request", extra={
                     "reference": job.reference, "first": first.kind, "why": error.kind})
             told = error if isinstance(error, LoginFailed | SessionExpired) else first
             return self._failed(job, entry, first, told=told)
+        if found is not None:
+            return self._adopt(job, entry, found)
+        known = entry.again(f"{first.kind}: {first.message}")
+        if known is not None:
+            _give_back(slot)
+            return self._ended_elsewhere(job, entry, known, first)
         try:
-            entry.note("sending again", f"{first.kind}: {first.message}")
             return self._accepted(entry, self._call(job, broker, slot))
         except (BrokerError, ServiceError) as error:
             return self._failed(job, entry, error)
+
+    def _slot_again(self, job: Job, broker: Broker, first: BrokerError) -> Slot:
+        """A slot with enough time left to use it; raises `first` when there is not."""
+        slot = broker.reserve(job.operation, priority=job.priority, deadline=job.deadline)
+        if job.deadline.remaining() < SHORTEST_CALL:
+            _give_back(slot)
+            raise first
+        return slot
+
+    def _ended_elsewhere(
+        self, job: Job, entry: Entry, known: Intent, first: BrokerError
+    ) -> str:
+        """What the reconciler has found out meanwhile; nothing is sent on top of it."""
+        if known.state is IntentState.ACCEPTED and known.broker_order_id:
+            return known.broker_order_id
+        if known.state is IntentState.REJECTED:
+            raise _named(refusal(known.message), job)
+        return self._failed(job, entry, first)
 
     def _prepare(
         self,

@@ -84,6 +84,28 @@ class Entry:
         else:
             self._first([change])
 
+    def again(self, why: str) -> Intent | None:
+        """Note that it is sent a second time, which only an order may be that nobody has ended.
+
+        The journal's entry when somebody has: then nothing must go out.
+        """
+        at = self._recorder.now()
+
+        def write(conn: Connection, intent_id: int) -> None:
+            journal.send_again(conn, intent_id, at=at, message=why[:_MESSAGE_LENGTH])
+
+        if self._late:
+            self._recorder.keep(self.intent, [write], "")
+            return None
+        try:
+            self._recorder.write(self._id, write)
+        except IllegalTransition:
+            return self._recorder.find(self.intent.reference)
+        except StorageError as error:
+            self._late = True
+            self._recorder.keep(self.intent, [write], f"not journalled yet: {error}")
+        return None
+
     def not_sent(self, cause: str, message: str) -> None:
         """Nothing went out and nothing will."""
         change = self._change(IntentState.NOT_SENT, cause, message=message)

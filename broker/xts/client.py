@@ -27,9 +27,6 @@ from broker.xts.envelope import (
     result_of,
 )
 
-SUBMIT_SHARE = 0.7
-"""Of a request's time, what one submit may take: the rest is for looking the order up."""
-
 
 def _codes(*codes: str) -> frozenset[str]:
     return frozenset(codes)
@@ -163,7 +160,7 @@ class Wire:
     ) -> Acknowledgement:
         """What the venue acknowledged; an answer without an order id is an unknown outcome."""
         with self._attempt(line, endpoint, deadline, exempt):
-            reply = self._send(line, endpoint, deadline, params, body, SUBMIT_SHARE)
+            reply = self._send(line, endpoint, deadline, params, body, 1.0)
             return acknowledgement_of(reply, endpoint)
 
     def _send(

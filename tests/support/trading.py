@@ -166,6 +166,7 @@ class FakeSlot(Slot):
 
     def __init__(self, venue: TradingVenue) -> None:
         self._venue = venue
+        self._out = 1
         venue.slots_out += 1
 
     def __enter__(self) -> Self:
@@ -177,7 +178,8 @@ class FakeSlot(Slot):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._venue.slots_out -= 1
+        self._venue.slots_out -= self._out
+        self._out = 0
 
 
 class TradingBroker(VenueBroker):
@@ -285,6 +287,9 @@ class TradingBroker(VenueBroker):
         }
         if fault in after:
             raise after[fault]
+        if fault == "dead_booked":
+            self.venue.kill()
+            raise SessionExpired("Invalid Token", code="e-session-0007")
         if fault == "reject_later":
             self.venue.change(
                 order_id, state=OrderState.REJECTED, reason="RED:Margin Shortfall:INR 5"

@@ -13,13 +13,14 @@ from broker.errors import (
     BrokerBusy,
     CircuitOpen,
     ConnectFailed,
+    InvalidOrder,
     LoginFailed,
     OutcomeUnknown,
     RateLimited,
     Refused,
     SessionExpired,
 )
-from broker.models import OrderType, Side
+from broker.models import Order, OrderRequest, OrderState, OrderType, Side
 from database import journal
 from database.engine import Database
 from database.errors import DatabaseUnavailable
@@ -241,6 +242,74 @@ def test_a_rate_limit_that_had_accepted_after_all_is_not_sent_again(trader: Trad
     placed = place(trader)
     assert trader.venue.calls("place") == 1
     assert placed.order_id == trader.venue.book[0].order_id
+
+
+def test_a_rate_limited_order_that_the_book_shows_rejected_is_told_so(trader: Trader) -> None:
+    trader.venue.script("place", "rate_limit_booked")
+    trader.venue.fill_market = False
+    original = trader.venue.add
+
+    def rejected(order: OrderRequest, tag: str, client: str = "*****") -> Order:
+        row = original(order, tag, client)
+        return trader.venue.change(row.order_id, state=OrderState.REJECTED, reason="RMS says no")
+
+    trader.venue.add = rejected  # type: ignore[method-assign]
+    with pytest.raises(Refused, match="RMS says no"):
+        place(trader)
+
+
+def test_an_order_that_the_reconciler_found_meanwhile_is_not_sent_again(trader: Trader) -> None:
+    """A token refused with a code that turned out not to precede acceptance."""
+    trader.stack.sessions.connection(trader.account)
+    trader.venue.script("place", "dead_booked")
+    renew = trader.stack.sessions.renew
+
+    def slow_renewal(*args: object, **options: object) -> None:
+        renew(*args, **options)  # type: ignore[arg-type]
+        assert trader.desk.reconciler.run_once().settled == 1
+
+    trader.stack.sessions.renew = slow_renewal  # type: ignore[method-assign]
+    placed = place(trader)
+    assert trader.venue.calls("place") == 1
+    assert placed.order_id == trader.venue.book[0].order_id
+    assert trader.venue.slots_out == 0
+
+
+def test_a_second_slot_that_comes_too_late_is_given_back_unused(trader: Trader) -> None:
+    trader.venue.script("place", "connect")
+    trader.venue.script("reserve", "slow")
+    with pytest.raises(ConnectFailed):
+        place(trader)
+    assert trader.venue.calls("place") == 1
+    assert trader.venue.slots_out == 0
+
+
+def test_a_slot_that_the_adapter_did_not_use_is_given_back(
+    trader: Trader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **options: object) -> str:
+        raise InvalidOrder("The tag is too long.", field="tag")
+
+    monkeypatch.setattr(trader.stack.sessions.connection(trader.account), "place", refuse)
+    with pytest.raises(InvalidOrder):
+        place(trader)
+    assert trader.venue.slots_out == 0
+
+
+def test_a_call_gets_seven_tenths_of_the_time_that_is_left(
+    trader: Trader, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[float] = []
+
+    def note(order: object, tag: str, *, slot: object, deadline: Deadline) -> str:
+        given.append(deadline.remaining())
+        raise Refused("no")
+
+    monkeypatch.setattr(trader.stack.sessions.connection(trader.account), "place", note)
+    for seconds in (10.0, 4.0):
+        with pytest.raises(Refused):
+            place(trader, deadline=Deadline(clock, seconds))
+    assert given == [pytest.approx(7.0), pytest.approx(2.8)]
 
 
 def test_a_rate_limit_with_an_unreadable_book_is_not_sent_again(trader: Trader) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.base import Priority
-from broker.errors import OutcomeUnknown
+from broker.errors import Fate, OutcomeUnknown, SessionExpired
 from broker.models import OrderState, OrderType, Product, Side
 from database.engine import Database
 from database.journal import IntentState
@@ -362,3 +362,12 @@ def test_an_order_that_opens_what_others_are_closing_is_no_exit(trader: Trader) 
     with pytest.raises(BrokerDisabled):
         smart(trader, -5)
     assert trader.venue.placed == []
+
+
+def test_a_position_read_that_the_venue_refuses_proves_that_nothing_was_sent(
+    trader: Trader,
+) -> None:
+    trader.venue.script("positions", SessionExpired("Invalid Token"), SessionExpired("Invalid"))
+    with pytest.raises(SessionExpired) as caught:
+        smart(trader, 10)
+    assert caught.value.fate is Fate.NOT_SENT  # so that its idempotency key is not used up

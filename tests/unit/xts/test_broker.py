@@ -86,7 +86,7 @@ def test_a_submit_is_one_request(rig: Rig, what: str) -> None:
     rig.venue.on(ROUTES[what], PLACED)
     assert submit(rig, what) == "1210000042"
     (sent,) = rig.venue.requests
-    assert sent["share"] == 0.7
+    assert sent["share"] == 1.0, "the caller's deadline is the limit"
     assert sent["headers"]["authorization"] == "ITOKEN-canary-5"
     client = sent["params"] if what == "cancel" else sent["json"]
     assert client["clientID"] == "*****"
