@@ -132,14 +132,19 @@ def resolve(rules: DealerRules, account: AccountConfig, session: Session) -> Cli
             return _only_or_first(account, codes)
         return rule
 
-    accepted = {one(rule) for rule in rules.accepted_row_clients}
+    accepted = {one(rule) for rule in rules.accepted_row_clients} - {""}
+    if rules.books == BOOKS_DEALER and not accepted:
+        raise LoginFailed(
+            "It is not known which rows of the dealer's books belong to this account, and others' "
+            "positions must not be taken for its own. Set the account's client id."
+        )
     return ClientIds(
         order=one(rules.order_client_id),
         book=one(rules.book_client_id),
         balance=one(rules.balance_client_id),
         holdings=one(rules.holdings_client_id),
         dealer_books=rules.books == BOOKS_DEALER,
-        accepted=frozenset(accepted - {""}),
+        accepted=frozenset(accepted),
         amend_as_row=rules.amend_as_row,
     )
 

@@ -132,3 +132,13 @@ def test_a_missing_user_id_sends_none() -> None:
     config = AccountConfig("x", CREDENTIALS, options={"balance_client_id": "userID"})
     bare = replace(session(), details={})
     assert resolve(rules_for(PROFILE, config), config, bare).balance == ""
+
+
+@pytest.mark.parametrize(
+    "options", [{"accepted_row_clients": "userID"}, {"accepted_row_clients": " , "}]
+)
+def test_a_dealer_s_book_without_a_filter_is_nobody_s(options: dict[str, str]) -> None:
+    config = AccountConfig("x", CREDENTIALS, options=options)
+    bare = replace(session(), details={})
+    with pytest.raises(LoginFailed, match="Set the account's client id"):
+        resolve(rules_for(PROFILE, config), config, bare)
