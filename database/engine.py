@@ -20,7 +20,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
@@ -145,8 +145,12 @@ class Database:
         try:
             with connect() as conn:
                 yield conn
-        except (OperationalError, InterfaceError, PoolTimeout) as exc:
+        except (OperationalError, InterfaceError, InternalError, PoolTimeout) as exc:
             raise _unavailable(exc) from exc
+        except DatabaseError as exc:
+            if type(exc) is not DatabaseError:  # a mistake of ours: a constraint, bad SQL
+                raise
+            raise _unavailable(exc) from exc  # a file that is damaged or no database
 
     @contextmanager
     def _writing_block(self, begin: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:

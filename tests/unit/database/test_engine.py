@@ -200,3 +200,25 @@ def test_a_plain_postgresql_url_means_psycopg() -> None:
     database = Database("postgresql://postgres@127.0.0.1/x")
     assert database.url.drivername == "postgresql+psycopg"
     assert not database.symbols_apart
+
+
+def test_a_file_that_is_no_database_is_said_to_be_unavailable(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.db"
+    path.write_bytes(b"this is no database " * 100)
+    damaged = Database(f"sqlite:///{path}")
+    with pytest.raises(DatabaseUnavailable, match="not a database"), damaged.read() as conn:
+        conn.exec_driver_sql("SELECT 1 FROM users")
+    damaged.dispose()
+
+
+@pytest.mark.parametrize("kind", [sa.exc.InternalError, sa.exc.DatabaseError])
+def test_a_server_that_lets_nobody_write_is_said_to_be_unavailable(
+    sqlite: Database, kind: type[sa.exc.DBAPIError]
+) -> None:
+    with pytest.raises(DatabaseUnavailable, match="read-only"), sqlite.write():
+        raise kind("UPDATE", {}, Exception("cannot execute in a read-only transaction"))
+
+
+def test_a_mistake_of_ours_is_not_called_an_outage(sqlite: Database) -> None:
+    with pytest.raises(sa.exc.IntegrityError), sqlite.write():
+        raise sa.exc.IntegrityError("INSERT", {}, Exception("constraint"))
