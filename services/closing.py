@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from broker.base import Clock, Deadline, Priority
 from broker.errors import BrokerError
 from broker.models import Order, OrderState, OrderType, Side
+from database.errors import StorageError
 from services.access import Principal
 from services.accounts import Account, AccountService
 from services.books import COPY_AGE, Books, needed
@@ -137,9 +138,12 @@ class Closer:
         return [_judged(row, states) for row in results]
 
     def _names(self, account: Account, rows: list[Order]) -> dict[str, str]:
-        """Symbols by order id, as far as the master contract has them."""
-        with storage_needed():
+        """Symbols by order id, as far as the master contract has them; they only name the rows."""
+        try:
             found = self._symbols.many_by_token(account.broker, {row.instrument for row in rows})
+        except StorageError as error:
+            log.warning("orders are cancelled without their symbols", extra={"error": str(error)})
+            return {}
         return {
             row.order_id: record.symbol for row in rows if (record := found.get(row.instrument))
         }

@@ -10,6 +10,7 @@ from broker.base import Operation, Priority
 from broker.errors import OutcomeUnknown, Refused
 from broker.models import OrderRequest, OrderState, OrderType, Product, Side
 from database.engine import Database
+from database.errors import DatabaseUnavailable
 from services.closing import still_to_close
 from services.errors import Unavailable
 from services.flags import KILL_SWITCH
@@ -112,6 +113,17 @@ def test_cancellations_that_cannot_be_verified_are_told_so(trader: Trader) -> No
     rest(trader)
     trader.venue.script("orders", "", *["fail"] * 50)
     assert [row.code for row in cancel_all(trader)] == ["not_verified"]
+
+
+def test_orders_are_cancelled_though_their_symbols_cannot_be_looked_up(
+    trader: Trader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> None:
+        raise DatabaseUnavailable("the database is not available")
+
+    monkeypatch.setattr(trader.symbols, "many_by_token", gone)
+    rest(trader)
+    assert [(row.symbol, row.status) for row in cancel_all(trader)] == [("BROKER 1594", GOOD)]
 
 
 def test_defect_05_a_book_that_cannot_be_read_is_no_success(trader: Trader) -> None:
