@@ -185,7 +185,7 @@ def find(
     is_place = sa.case((_table.c.kind == IntentKind.PLACE.value, 0), else_=1)
     for column in (_table.c.reference, _table.c.broker_order_id, _table.c.client_order_id):
         statement = _intents.select().where(
-            column == key, column.is_not(None), _table.c.account_id.in_(list(account_ids))
+            column == key, column.is_not(None), _is_of(account_ids)
         ).order_by(is_place, _table.c.id.desc()).limit(1)
         if user_id is not None and column is _table.c.client_order_id:
             statement = statement.where(_table.c.user_id == user_id)
@@ -199,7 +199,7 @@ def placed_as(conn: Connection, account_ids: Collection[int], order_id: str) -> 
     """The intent that placed the broker's order `order_id`, the newest (ids repeat over days)."""
     return _one(conn, _intents.select().where(
         _table.c.broker_order_id == order_id, _table.c.broker_order_id.is_not(None),
-        _table.c.kind == IntentKind.PLACE.value, _table.c.account_id.in_(list(account_ids)),
+        _table.c.kind == IntentKind.PLACE.value, _is_of(account_ids),
     ).order_by(_table.c.id.desc()).limit(1))
 
 
@@ -310,6 +310,11 @@ def _event(
 ) -> None:
     values = (intent_id, at, state.value, cause, broker_order_id, message)
     _INSERT_EVENT.execute(conn, dict(zip(_EVENT_COLUMNS, values, strict=True)))
+
+
+def _is_of(account_ids: Collection[int]) -> sa.ColumnElement[bool]:
+    """Belongs to one of these accounts; a sum, so that SQLite looks by name and not by account."""
+    return (_table.c.account_id + 0).in_(list(account_ids))
 
 
 def _unsettled() -> sa.TextClause:

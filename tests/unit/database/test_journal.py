@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -335,3 +336,25 @@ def test_prices_keep_every_digit(database: Database, account_id: int) -> None:
         journal.new_intent(conn, intent(account_id, 2, price=Decimal("NaN")))
     with pytest.raises(ValueError, match="naive"), database.write() as conn:
         journal.new_intent(conn, intent(account_id, 3, created_at=NOON.replace(tzinfo=None)))
+
+
+def test_an_order_is_found_by_its_name_and_not_by_reading_the_account_s_journal(
+    tmp_path: Path,
+) -> None:
+    """Without statistics SQLite would take the account's index: every order that there ever was."""
+    plans: list[str] = []
+
+    def explain(conn: sa.Connection, _: object, sql: str, values: object, *__: object) -> None:
+        if sql.startswith("SELECT"):
+            rows = conn.connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)
+            plans.extend(row[3] for row in rows if row[3].startswith(("SEARCH", "SCAN")))
+
+    with sqlite_database(tmp_path) as database:
+        sa.event.listen(database.engine, "before_cursor_execute", explain)
+        with database.read() as conn:
+            journal.find(conn, [1], "11000", user_id=1)
+            journal.placed_as(conn, [1], "11000")
+    found_by = [plan.partition("(")[2] for plan in plans]
+    assert found_by == [
+        "reference=?)", "broker_order_id=?)", "client_order_id=?)", "broker_order_id=?)",
+    ]
