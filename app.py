@@ -7,6 +7,7 @@ called in the process that serves.
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import os
 import sys
@@ -39,6 +40,8 @@ class GatewayApp(Flask):
     def start_background(self, worker: object = None) -> None:
         """Migrate the database and start the scheduled work; called after the fork."""
         self.gateway.start_background()
+        gc.collect()
+        gc.freeze()  # what lives as long as the process need not be looked through again
 
     def stop_background(self, worker: object = None) -> None:
         """End the scheduled work and give back every connection."""

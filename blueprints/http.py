@@ -20,22 +20,26 @@ from utils.ids import new_request_id
 Body = Mapping[str, Any]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 _encode = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False
 ).encode
 
 
-def reply(body: Body, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """A JSON answer that no cache keeps."""
-    response = Response(
-        _encode(body).encode("utf-8", "replace"), status, mimetype="application/json"
+def encode(body: Body) -> bytes:
+    """A body as JSON."""
+    return _encode(body).encode("utf-8", "replace")
+
+
+def reply(
+    body: Body | bytes, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """A JSON answer that no cache keeps; `body` may be encoded already."""
+    return Response(
+        body if isinstance(body, bytes) else encode(body),
+        status,
+        {**_HEADERS, **headers} if headers else _HEADERS,
     )
-    kept = response.headers
-    kept["Cache-Control"] = "no-store"
-    if headers:
-        for name, value in headers.items():
-            kept[name] = value
-    return response
 
 
 def problem(code: str, message: str, **more: Any) -> dict[str, Any]:

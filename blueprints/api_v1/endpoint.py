@@ -22,7 +22,7 @@ from blueprints.api_v1.errors import Rejected, invalid_fields, malformed, refusa
 from blueprints.api_v1.fields import MISSING
 from blueprints.api_v1.schemas import AccountRequest, Request
 from blueprints.context import Mounted, mounted
-from blueprints.http import Body, reply, request_id_of
+from blueprints.http import Body, encode, reply, request_id_of
 from blueprints.limits import retry_after_header
 from utils import timing
 from utils.logging import bound
@@ -201,6 +201,13 @@ def _key_in(raw: bytes | dict[str, str]) -> str | None:
     return key if isinstance(key, str) else None
 
 
+def _named(request_id: str, spent: timing.Spent, started: float) -> dict[str, str]:
+    return {
+        "X-Request-ID": request_id,
+        "Server-Timing": spent.header(perf_counter() - started),
+    }
+
+
 # The pipeline ----------------------------------------------------------------------------------
 
 
@@ -226,12 +233,12 @@ class Endpoint:
                 status, headers, outcome = outcome.status, outcome.headers, outcome.body
             if isinstance(outcome, Response):
                 response = outcome
+                response.headers.update(_named(request_id, spent, started))
             else:
                 if here.gateway.settings.sandbox:
                     outcome = {**outcome, "sandbox": True}
-                response = reply(dict(sorted(outcome.items())), status, headers)
-            response.headers["X-Request-ID"] = request_id
-            response.headers["Server-Timing"] = spent.header(perf_counter() - started)
+                data = encode(dict(sorted(outcome.items())))
+                response = reply(data, status, {**headers, **_named(request_id, spent, started)})
         return response
 
     def _run(
