@@ -86,6 +86,14 @@ def lock(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def faults(arguments: argparse.Namespace) -> int:
+    """Prove the order path under fire; arguments go to `tests.faults`."""
+    python = _prepare(DEV).python
+    return subprocess.run(
+        [str(python), "-m", "tests.faults", *arguments.rest], cwd=ROOT, check=False
+    ).returncode
+
+
 def stop(arguments: argparse.Namespace) -> int:
     """End the gateway on PORT, or with --all every one that runs from this folder."""
     if arguments.all:
@@ -171,6 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     add(test)
     add(lint)
     add(bench)
+    add(faults)
     add(lock)
     add(stop).add_argument("--all", action="store_true", help="every gateway of this folder")
     deletion = add(reset)
@@ -185,7 +194,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = _parser()
     parsed, rest = parser.parse_known_args(arguments)
     parsed.rest = rest
-    if rest and parsed.function not in (test, bench):
+    if rest and parsed.function not in (test, bench, faults):
         parser.error(f"unknown arguments: {' '.join(rest)}")
     command: Callable[[argparse.Namespace], int] = parsed.function
     try:

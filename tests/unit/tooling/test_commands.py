@@ -286,11 +286,13 @@ def test_the_other_commands_call_their_tools(
     assert commands.main(["test", "-k", "x"]) == 0
     assert commands.main(["lint"]) == 0
     assert commands.main(["bench", "--quick"]) == 5
+    assert commands.main(["faults", "--kills", "1"]) == 5
     with pytest.raises(Failed):
         commands.run(Namespace())
     assert seen == [
         {"tests": True, "pytest_arguments": ["-k", "x"]},
         {"tests": False},
         ["-m", "benchmarks", "--quick"],
+        ["-m", "tests.faults", "--kills", "1"],
         ["-m", "scripts.devtools.serve"],
     ]
