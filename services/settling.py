@@ -21,9 +21,14 @@ from services.verdicts import Verdict, judge
 log = logging.getLogger(__name__)
 
 LOOK_UP_SECONDS = 5.0
-"""How long a request keeps looking: what has not shown up by then is left to the reconciler."""
+ENOUGH_READS = 3
+"""A request stops looking after so many complete reads over so long, for what has not shown up by
+then is hardly there. While the book cannot be read it goes on to its deadline."""
 
-_LAST_LOOK = 0.2
+LAST_LOOK = 0.25
+"""Seconds before the deadline at which the last look begins."""
+
+_SHORTEST_PAUSE = 0.05
 
 
 def _pauses() -> Iterator[float]:
@@ -48,17 +53,24 @@ class Settler:
 
     def look_up(self, account: Account, intent: Intent, deadline: Deadline) -> Verdict | None:
         """Look until the book tells or the time is up; None then. Unreadable books tell nothing."""
-        due = deadline.within(LOOK_UP_SECONDS)
+        enough = Deadline(self._clock, LOOK_UP_SECONDS)
+        reads = 0
+        asked: float | None = None  # what the last failure said about when to come back
         for pause in _pauses():
-            if due.remaining() < pause + _LAST_LOOK:
+            left = deadline.remaining() - LAST_LOOK
+            if left < _SHORTEST_PAUSE or (reads >= ENOUGH_READS and enough.remaining() < pause):
                 return None
-            self._clock.sleep(pause)
+            wanted = pause if asked is None or asked > left else asked
+            self._clock.sleep(min(wanted, left))
             try:
-                verdict = self.read_once(account, intent, due)
+                verdict = self.read_once(account, intent, deadline)
             except (BrokerError, ServiceError) as error:
+                asked = error.retry_after
                 log.warning("the order book cannot be read to settle an order", extra={
                     "reference": intent.reference, "error": error.kind})
                 continue
             if verdict is not None:
                 return verdict
+            asked = None
+            reads += 1
         return None  # pragma: no cover - the pauses never end

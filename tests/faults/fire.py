@@ -22,7 +22,7 @@ from tests.faults.audit import Books, Report, compare
 from tests.faults.clients import Clients, Outcome, Told, at_once
 from tests.faults.wishes import Manner, wishes
 
-API_TIMEOUT = 4.0
+API_TIMEOUT = 6.0
 _ENVIRON = {
     "JAINAM_RATE_LIMIT": "25", "JAINAM_API_TIMEOUT": str(API_TIMEOUT), "ORDER_QUEUE_WAIT": "3",
     "WISDOM_ENABLED": "false",

@@ -427,6 +427,34 @@ def test_a_book_that_cannot_be_read_proves_nothing(trader: Trader) -> None:
     assert trader.intent(caught.value.reference).state is IntentState.UNKNOWN
 
 
+def test_a_book_that_cannot_be_read_for_a_while_is_read_again_to_the_deadline(
+    trader: Trader,
+) -> None:
+    trader.venue.script("place", "accept_lost")
+    trader.venue.script("orders", *["fail"] * 9)
+    assert place(trader).order_id == trader.venue.book[0].order_id
+
+
+def test_the_look_up_comes_back_when_the_broker_says_and_once_more_at_the_end(
+    trader: Trader, clock: ManualClock
+) -> None:
+    trader.venue.script("place", "accept_lost")
+    trader.venue.script("orders", BrokerBusy("Wait.", retry_after=9.4), *["fail"] * 50)
+    began = clock.monotonic()
+    looks: list[float] = []
+    original = trader.venue.fault
+
+    def fault(operation: str, detail: str = "") -> object:
+        if operation == "orders":
+            looks.append(clock.monotonic() - began)
+        return original(operation, detail)
+
+    trader.venue.fault = fault  # type: ignore[method-assign,assignment]
+    with pytest.raises(OutcomeUnknown):
+        place(trader)
+    assert looks == pytest.approx([0.05, 9.45, 9.75])
+
+
 def test_a_book_whose_session_dies_is_read_with_the_next_one(trader: Trader) -> None:
     trader.venue.script("place", "accept_lost")
     trader.venue.script("orders", "dead")
