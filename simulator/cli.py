@@ -159,8 +159,13 @@ async def _watch(parent: int, stop: asyncio.Event) -> None:
 
 
 def _exists(pid: int) -> bool:
+    """Whether a process lives; one that ended but was not reaped yet (a zombie) does not."""
     try:
         os.kill(pid, 0)
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            return False
+    except FileNotFoundError:  # it ended just now, or this system has no /proc
+        return not Path("/proc/self").exists()
     except ProcessLookupError:
         return False
     except PermissionError:

@@ -8,7 +8,6 @@ summary says so; with `REQUIRE_SERVICES=1` (set by `.ci/run`) leaving out is a f
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from functools import cache
@@ -123,20 +122,10 @@ def simulator() -> Iterator[Simulator]:
 def postgres_url() -> Iterator[str]:
     """An empty scratch database on PostgreSQL, dropped afterwards."""
     _need("postgres")
-    import psycopg
-    from psycopg import sql
+    from tests.support.databases import scratch_postgres_url
 
-    name = f"openalgo_test_{secrets.token_hex(6)}"
-    server = _postgres_server()
-    with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    base, _, _ = server.rpartition("/")
-    try:
-        yield f"{base}/{name}".replace("postgresql://", "postgresql+psycopg://", 1)
-    finally:
-        with psycopg.connect(server, autocommit=True) as admin:
-            drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
-            admin.execute(drop.format(sql.Identifier(name)))
+    with scratch_postgres_url() as url:
+        yield url
 
 
 @pytest.fixture

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
 import openalgo
 import pytest
-import sqlalchemy as sa
 
 from benchmarks.servers import PROFILE, Served
-
-POSTGRES = os.environ.get("TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432")
+from tests.support.databases import scratch_postgres_url
 
 
 class Api:
@@ -48,38 +45,17 @@ class Api:
         return self.simulator.counts(self.profile)
 
 
-def _postgres() -> Iterator[str]:
-    """A scratch database, dropped afterwards; skipped where there is no server."""
-    admin = sa.create_engine(f"{POSTGRES}/postgres", isolation_level="AUTOCOMMIT")
-    try:
-        connection = admin.connect()
-    except sa.exc.OperationalError:
-        if os.environ.get("REQUIRE_SERVICES"):
-            raise
-        pytest.skip("left out: no PostgreSQL answers at TEST_POSTGRES_URL")
-    name = f"api_{uuid.uuid4().hex[:12]}"
-    with connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-        try:
-            yield f"{POSTGRES}/{name}"
-        finally:
-            connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
-    admin.dispose()
-
-
 @pytest.fixture(
     scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
 )
 def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """The gateway on SQLite, and again on PostgreSQL."""
     folder = tmp_path_factory.mktemp(request.param)
-    databases = _postgres() if request.param == "postgres" else iter(())
-    url = next(databases, None)
-    try:
-        with Served(folder, environ={"DATABASE_URL": url} if url else {}) as served:
-            yield Api(served)
-    finally:
-        next(databases, None)
+    with ExitStack() as stack:
+        environ = {}
+        if request.param == "postgres":
+            environ["DATABASE_URL"] = stack.enter_context(scratch_postgres_url())
+        yield Api(stack.enter_context(Served(folder, environ=environ)))
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +68,6 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Api]]:
     """Start a gateway with other settings; all are ended with the module."""
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
 
         def start(**options: Any) -> Api:

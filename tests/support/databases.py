@@ -69,12 +69,21 @@ def postgres_database(*, upgraded: bool = True) -> Iterator[Database]:
             _empty(database)
             database.dispose()
         return
+    with scratch_postgres_url() as url:
+        database = Database(url)
+        try:
+            yield database
+        finally:
+            database.dispose()
+
+
+@contextmanager
+def scratch_postgres_url() -> Iterator[str]:
+    """The URL of an empty database on the PostgreSQL server, dropped afterwards."""
     url = _create_postgres()
-    database = Database(url)
     try:
-        yield database
+        yield url
     finally:
-        database.dispose()
         _drop_postgres(url)
 
 
