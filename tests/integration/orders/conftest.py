@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ def make_process(
     """Processes of one gateway: they share database, locks and pacing."""
     made: list[Process] = []
     with sqlite_database(tmp_path) as database:
-        shutil.copy(contract, tmp_path / "symbols.db")
+        _copy_database(contract, tmp_path / "symbols.db")
 
         def make(profile: str = "jainam-b", **changes: str) -> Process:
             environment = variables(sim.url, profile) | {"JAINAM_API_TIMEOUT": "3"} | changes
@@ -76,3 +77,9 @@ def make_process(
 @pytest.fixture
 def process(make_process: MakeProcess) -> Process:
     return make_process()
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    """Copy an SQLite database as it stands, its write-ahead log included."""
+    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
+        old.backup(new)

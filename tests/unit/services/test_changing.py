@@ -94,6 +94,21 @@ def test_an_order_that_nobody_has_is_not_found(trader: Trader) -> None:
     assert trader.venue.cancelled == []
 
 
+@pytest.mark.parametrize("order_id", ["1&clientID=OTHER", "1' OR '1'='1", "../1", "١٢", "%00"])
+def test_defect_13_an_order_id_that_is_none_reaches_no_broker(
+    trader: Trader, resting: Placed, order_id: str
+) -> None:
+    with pytest.raises(NotFoundHere):
+        cancel(trader, order_id)
+    assert trader.venue.cancelled == []
+
+
+def test_defect_14_order_ids_are_text(trader: Trader, resting: Placed) -> None:
+    assert isinstance(resting.order_id, str)
+    assert isinstance(cancel(trader, resting.order_id).order_id, str)
+    assert isinstance(trader.intent(resting.reference).broker_order_id, str)
+
+
 def test_defect_05_a_book_that_cannot_be_read_is_no_absence(trader: Trader) -> None:
     trader.venue.script("orders", "fail")
     with pytest.raises(Unavailable, match="nothing was sent"):

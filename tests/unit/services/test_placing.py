@@ -87,7 +87,7 @@ def test_no_byte_leaves_before_sending_is_committed(trader: Trader) -> None:
     assert seen == ["sending"]
 
 
-def test_an_order_that_waits_for_its_slot_is_journalled_as_received_first(trader: Trader) -> None:
+def test_defect_18_an_order_that_waits_is_journalled_before_it_waits(trader: Trader) -> None:
     trader.venue.no_slot_at_once = 1
     placed = place(trader)
     assert trader.states(placed.reference) == ["received", "sending", "accepted"]
@@ -130,16 +130,33 @@ def test_switches_stop_entries_and_let_exits_through(trader: Trader, how: str) -
     assert place(trader, priority=Priority.EXIT).order_id
 
 
-def test_defect_16_switches_that_cannot_be_read_stop_entries(
-    trader: Trader, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [(DatabaseUnavailable("gone"), Unavailable), (ZeroDivisionError(), ZeroDivisionError)],
+)
+def test_defect_16_an_error_while_asking_the_switches_sends_nothing(
+    trader: Trader, monkeypatch: pytest.MonkeyPatch, failure: Exception, told: type[Exception]
 ) -> None:
-    def fails(*_: object, **__: object) -> bool:
-        raise DatabaseUnavailable("the disk is gone")
+    def fail(name: str, default: bool = False) -> bool:
+        raise failure
 
-    monkeypatch.setattr(trader.stack.flags, "is_on", fails)
-    with pytest.raises(Unavailable, match="nothing was sent"):
+    trader.stack.sessions.connection(trader.account)
+    monkeypatch.setattr(trader.stack.flags, "is_on", fail)
+    with pytest.raises(told):
         place(trader)
     assert trader.venue.calls("place") == 0
+
+
+def test_defect_17_a_switch_holds_in_every_process_within_a_second(
+    trader: Trader, clock: ManualClock
+) -> None:
+    other = Trader(trader.database, trader.stack_folder, clock)
+    place(other)
+    trader.stack.flags.switch(KILL_SWITCH, True, "asha")
+    clock.advance(1.0)
+    with pytest.raises(BrokerDisabled, match="kill switch"):
+        place(other)
+    assert trader.venue.calls("place") == 1
 
 
 def test_a_price_outside_the_morning_band_only_warns(trader: Trader) -> None:

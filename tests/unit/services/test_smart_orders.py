@@ -295,7 +295,7 @@ def test_a_position_that_somebody_works_on_is_busy(trader: Trader) -> None:
     assert trader.venue.placed == []
 
 
-def test_defect_16_concurrent_smart_orders_reach_the_target_once(
+def test_concurrent_smart_orders_reach_the_target_once(
     main_database: Database, tmp_path: Path
 ) -> None:
     VENUES.clear()
