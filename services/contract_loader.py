@@ -6,7 +6,6 @@ and starts fast. Rows are read as a stream and never all held.
 
 from __future__ import annotations
 
-import resource
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from services.contract_checks import doubts
 from services.contract_order import ContractOrder
 from services.symbol_names import SymbolNamer
 from utils.clock import SystemClock
+from utils.memory import peak_memory_mb
 
 _CHUNK = 4_000
 _KEPT = 100  # bad rows and collisions that the report shows in full
@@ -91,7 +91,7 @@ class ContractLoader:
         report["generation"] = target.publish()
         report["seconds"] = round(time.monotonic() - started, 2)
         report["cpu_seconds"] = round(time.process_time(), 2)
-        report["peak_memory_mb"] = _peak_memory()
+        report["peak_memory_mb"] = int(peak_memory_mb())
         return report
 
     def close(self) -> None:
@@ -184,16 +184,3 @@ class ContractLoader:
                 f"The new master contract was refused, the one from before is still in use: "
                 f"{'; '.join(found)}. Force the download if this is right.", report,
             )
-
-
-def _peak_memory() -> int:
-    """Megabytes that this process has used at most.
-
-    Linux's own record is asked: what `getrusage` says still counts the process that started us.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text("ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) // 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

@@ -225,11 +225,12 @@ def test_a_start_does_not_wait_for_an_import_that_runs(tmp_path: Path) -> None:
 
 
 _LARGE = """
-import resource, sys
+import sys
 from datetime import date
 from database.symbol_import import in_chunks, open_import
 from services.symbol_names import SymbolNamer
 from tests.support.instruments import option
+from utils.memory import peak_memory_mb
 
 def rows(count):
     for number in range(count):
@@ -246,7 +247,7 @@ run.stage(namer.rest())
 run.settle()
 run.publish()
 run.close()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(peak_memory_mb())
 """
 
 
@@ -259,7 +260,7 @@ def test_a_large_contract_is_imported_in_little_memory(database: Database) -> No
             [sys.executable, "-c", _LARGE, url(database), str(count)],
             capture_output=True, text=True, check=True, timeout=100,
         )
-        peaks[count] = int(done.stdout) / 1024
+        peaks[count] = float(done.stdout)
         reader = SymbolReader(database)
         generation = reader.generation("jainam_prop")
         reader.close()
