@@ -141,12 +141,12 @@ def _add_migrations(app: GatewayApp) -> None:
 
 
 def _measure(app: Flask) -> None:
-    """Count and time requests by route rule, never by path; `/metrics` itself is ours."""
+    """Count and time the pages by route rule, never by path; the API counts its own calls."""
 
     def route(request: Request) -> str:
         return str(request.url_rule) if request.url_rule else "none"
 
-    PrometheusMetrics(app, path=None, group_by=route)
+    PrometheusMetrics(app, path=None, group_by=route, excluded_paths=[f"^{API_PREFIX}/"])
 
 
 def main() -> int:

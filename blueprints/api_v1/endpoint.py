@@ -26,6 +26,7 @@ from blueprints.http import Body, encode, reply, request_id_of
 from blueprints.limits import retry_after_header
 from utils import timing
 from utils.logging import bound
+from utils.metrics import histogram
 
 if TYPE_CHECKING:
     from services.access import Principal
@@ -37,6 +38,11 @@ KIB = 1024
 
 M = TypeVar("M", bound=Request)
 
+_SECONDS = histogram(
+    "openalgo_api_request_seconds",
+    "Time of API calls, by route and HTTP status.",
+    ("route", "status"),
+)
 _WRONG_KEY = "Invalid openalgo apikey"
 _NO_HEADERS: Mapping[str, str] = {}
 _USER_ID = "openalgo.user_id"  # where the access log looks for the caller
@@ -239,6 +245,9 @@ class Endpoint:
                     outcome = {**outcome, "sandbox": True}
                 data = encode(dict(sorted(outcome.items())))
                 response = reply(data, status, {**headers, **_named(request_id, spent, started)})
+        _SECONDS.observe(
+            perf_counter() - started, route=self.route.path, status=response.status_code
+        )
         return response
 
     def _run(

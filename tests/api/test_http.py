@@ -280,6 +280,10 @@ def test_health_and_metrics_of_a_served_gateway(api: Api) -> None:
     text = api.http.get("/metrics").text
     assert "openalgo_broker_call_seconds" in text
     assert "openalgo_alarms_open" in text
+    assert 'openalgo_api_request_seconds_count{route="/placeorder",status="200"}' in text
+    assert 'flask_http_request_duration_seconds_count{' in text
+    assert 'route="/health"' in text
+    assert 'route="/api' not in text
 
 
 def test_the_document_is_open(api: Api) -> None:

@@ -53,7 +53,8 @@ def test_it_starts_migrates_answers_and_stops(settings: Settings) -> None:
         client = app.test_client()
         assert client.get("/health/ready").json == {"status": "ready"}
         assert client.post("/api/v1/ping", json={"apikey": "x"}).status_code == 403
-        assert b"flask_http_request_duration_seconds" in client.get("/metrics").data
+        text = client.get("/metrics").get_data(as_text=True)
+        assert 'openalgo_api_request_seconds_count{route="/ping",status="403"}' in text
     finally:
         app.stop_background()
 

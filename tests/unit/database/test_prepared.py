@@ -14,7 +14,8 @@ from database.prepared import Prepared
 from tests.support.databases import NOON, sqlite_database
 
 TABLE = table_of(flags.Flag)
-INSERT = Prepared(sa.insert(TABLE).returning(TABLE.c.name), tuple(TABLE.c.keys()))
+NAMES = tuple(column.name for column in TABLE.c)
+INSERT = Prepared(sa.insert(TABLE).returning(TABLE.c.name), NAMES)
 UPDATE = Prepared(
     sa.update(TABLE)
     .where(TABLE.c.name == sa.bindparam("which", None))
@@ -24,7 +25,7 @@ UPDATE = Prepared(
 
 def row(name: str) -> dict[str, object]:
     known: dict[str, object] = {"name": name, "value": "old", "changed_by": "me"}
-    return {key: known.get(key, NOON if "at" in key else 0) for key in TABLE.c.keys()}
+    return {name: known.get(name, NOON if "at" in name else 0) for name in NAMES}
 
 
 def value_of(conn: sa.Connection, name: str) -> object:
