@@ -35,10 +35,10 @@ def main(argv: list[str] | None = None) -> int:
             measure.memory_at_rest,
             measure.look_up,
             measure.search,
+            measure.position_book,
+            measure.order_book,
             measure.placing,
             measure.throughput,
-            measure.order_book,
-            measure.position_book,
             measure.placing_while_loading,
         ):
             for figure in part(stack, effort):

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -53,10 +54,11 @@ def gateway_order(stack: Stack, symbol: str = SYMBOL, **changes: Any) -> Call:
     return Call("POST", "/api/v1/placeorder", json.dumps(body).encode(), b'"orderid"')
 
 
-def bare_order(stack: Stack) -> Call:
+def bare_order(stack: Stack, symbol: str = SYMBOL) -> Call:
     """The same order as the broker wants it."""
+    token = _token(stack, symbol)
     body = {
-        "clientID": ALL_CLIENTS, "exchangeSegment": "NSECM", "exchangeInstrumentID": _token(stack),
+        "clientID": ALL_CLIENTS, "exchangeSegment": "NSECM", "exchangeInstrumentID": token,
         "productType": "MIS", "orderType": "MARKET", "orderSide": "BUY", "timeInForce": "DAY",
         "disclosedQuantity": 0, "orderQuantity": 1, "limitPrice": 0, "stopPrice": 0,
         "orderUniqueIdentifier": "bench",
@@ -64,10 +66,10 @@ def bare_order(stack: Stack) -> Call:
     return Call("POST", "/place", json.dumps(body).encode(), b"AppOrderID")
 
 
-def _token(stack: Stack) -> int:
+def _token(stack: Stack, symbol: str) -> int:
     answer = post(
         f"{stack.gateway.url}/api/v1/symbol",
-        {"apikey": stack.key, "symbol": SYMBOL, "exchange": EXCHANGE},
+        {"apikey": stack.key, "symbol": symbol, "exchange": EXCHANGE},
     )
     return int(answer["data"]["token"])
 
@@ -129,19 +131,22 @@ def _read(stack: Stack, path: str) -> Call:
 
 
 def order_book(stack: Stack, effort: Effort) -> Iterator[Figure]:
-    """An order book of 1,000 orders, read from the broker each time, and from its short copy."""
-    wanted = 1000 if effort is FULL else 50
-    stack.simulator.reset("jainam-b")
-    for _ in range(wanted // 50):
+    """An order book of 1,000 orders, read from the broker each time, and from its short copy.
+
+    The orders of the position book stand in it already.
+    """
+    wanted = 1000 if effort is FULL else 100
+    for _ in range(wanted // 50 - 1):
         back_to_back(stack.gateway.url, [gateway_order(stack)] * 50)
+        back_to_back(stack.bare.url, [bare_order(stack)] * 50)
     yield from _book(stack, effort, "Order book", "orders", "orderbook", 1.5)
 
 
 def position_book(stack: Stack, effort: Effort) -> Iterator[Figure]:
     """A position book of 50 rows."""
-    stack.simulator.reset("jainam-b")
     for symbol in _symbols(stack, 50):
         back_to_back(stack.gateway.url, [gateway_order(stack, symbol)])
+        back_to_back(stack.bare.url, [bare_order(stack, symbol)])
     yield from _book(stack, effort, "Position book", "positions", "positionbook", 1.5)
 
 
@@ -151,11 +156,21 @@ def _book(
     ours = _read(stack, path)
     rows = post(f"{stack.gateway.url}/api/v1/{path}", {"apikey": stack.key})["data"]
     count = len(rows["orders"] if isinstance(rows, dict) else rows)
+    _check_bare_rows(stack, bare_path, count)
     bare = Call("GET", f"/{bare_path}", b"", b"success")
     fresh = interleaved(stack, bare, ours, effort.book_reads, 1, pause=_COPY_AGE)
     yield versus(f"{name} of {count:,} rows, read from the broker", *fresh, limit)
     mixed = interleaved(stack, bare, ours, effort.rounds, max(2, effort.orders // 10))
     yield versus(f"{name} of {count:,} rows, back to back", *mixed, limit)
+
+
+def _check_bare_rows(stack: Stack, path: str, count: int) -> None:
+    """Both logins must read books of the same size, or the comparison says nothing."""
+    with urllib.request.urlopen(f"{stack.bare.url}/{path}", timeout=30) as answer:  # noqa: S310
+        result = json.load(answer)["result"]
+    rows = result["positionList"] if isinstance(result, dict) else result
+    if len(rows) != count:
+        raise RuntimeError(f"the bare route reads {len(rows)} {path}, the gateway {count}")
 
 
 def _symbols(stack: Stack, count: int) -> list[str]:
@@ -164,7 +179,11 @@ def _symbols(stack: Stack, count: int) -> list[str]:
         f"{stack.gateway.url}/api/v1/search",
         {"apikey": stack.key, "query": "A", "exchange": EXCHANGE},
     )["data"]
-    plain = [row["symbol"] for row in found if row["instrumenttype"] == "EQ"]
+    plain = [
+        row["symbol"] for row in found if row["instrumenttype"] == "EQ" and row["lotsize"] == 1
+    ]
+    if len(plain) < count:
+        raise RuntimeError(f"only {len(plain)} of {count} shares can be bought one at a time")
     return plain[:count]
 
 
