@@ -72,13 +72,15 @@ class Database:
         """A connection whose statements all see one state of the main database."""
         return self._connected(self._reading.connect)
 
-    def write(self) -> AbstractContextManager[Connection]:
+    def write(self, *, durable: bool = True) -> AbstractContextManager[Connection]:
         """One write transaction: committed when the block ends, rolled back when it raises.
 
         Not to be nested within a thread. `DatabaseUnavailable` when storage fails; then nothing
-        was committed.
+        was committed. `durable` False does not wait for the disk: the commit survives the end of
+        the process, but a power cut may take the last ones back. It is for what can be found out
+        again (docs/decisions/0073).
         """
-        return self._writing_block(self._begin_write)
+        return self._writing_block(self._begin_write if durable else self._begin_relaxed_write)
 
     def session_scope(self, *, readonly: bool = False) -> AbstractContextManager[Session]:
         """An ORM session in one transaction, for use with or without an application context."""
@@ -112,19 +114,47 @@ class Database:
 
     @contextmanager
     def _begin_write(self) -> Iterator[Connection]:
-        """A transaction; on SQLite on the one connection that is kept for writing."""
+        """A transaction that is on disk when it is committed."""
+        with self._begin_write_connection() as conn, conn.begin():
+            yield conn
+
+    @contextmanager
+    def _begin_write_connection(self) -> Iterator[Connection]:
+        """The connection to write with: on SQLite the one that is kept for it."""
         if not self.is_sqlite:
-            with self.engine.begin() as conn:
+            with self.engine.connect() as conn:
                 yield conn
             return
         if self._writer_conn is None:
             self._writer_conn = self.engine.connect()
         try:
-            with self._writer_conn.begin():
-                yield self._writer_conn
+            yield self._writer_conn
         except (OperationalError, InterfaceError):
             self._close_writer()
             raise
+
+    @contextmanager
+    def _begin_relaxed_write(self) -> Iterator[Connection]:
+        """The same without waiting for the disk; the connection waits again afterwards."""
+        with self._begin_write_connection() as conn:
+            if not self.is_sqlite:
+                with conn.begin():
+                    conn.exec_driver_sql("SET LOCAL synchronous_commit TO OFF")
+                    yield conn
+                return
+            driver: Any = conn.connection.driver_connection
+            driver.execute("PRAGMA synchronous=NORMAL").close()
+            try:
+                with conn.begin():
+                    yield conn
+            finally:
+                self._wait_for_disk_again(driver)
+
+    def _wait_for_disk_again(self, driver: Any) -> None:
+        try:
+            driver.execute("PRAGMA synchronous=FULL").close()
+        except sqlite3.Error:
+            self._close_writer()  # the next write opens a connection that waits
 
     @contextmanager
     def _begin_session(self) -> Iterator[Session]:

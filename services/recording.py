@@ -121,8 +121,12 @@ class Entry:
     def settle(
         self, state: IntentState, cause: str, *, order_id: str | None = None, message: str = ""
     ) -> None:
-        """Record what became of it."""
-        self._go_on(self._change(state, cause, order_id=order_id, message=message))
+        """Record what became of it.
+
+        The disk is not waited for: after a power cut the reconciler finds out again.
+        """
+        change = self._change(state, cause, order_id=order_id, message=message)
+        self._go_on(change, durable=False)
 
     def note(self, cause: str, message: str = "") -> None:
         """Append an event that changes no state."""
@@ -161,12 +165,12 @@ class Entry:
             self._late = True
             self._recorder.keep(self.intent, changes, f"not journalled yet: {error}")
 
-    def _go_on(self, change: Write, *, must: bool = False) -> None:
+    def _go_on(self, change: Write, *, must: bool = False, durable: bool = True) -> None:
         if self._late:
             self._recorder.keep(self.intent, [change], "")
             return
         try:
-            self._recorder.write(self._id, change)
+            self._recorder.write(self._id, change, durable=durable)
         except IllegalTransition as error:
             if must:
                 raise Unavailable(
@@ -227,9 +231,9 @@ class Recorder:
         self._catch_up()
         return intent_id
 
-    def write(self, intent_id: int, change: Write) -> None:
+    def write(self, intent_id: int, change: Write, *, durable: bool = True) -> None:
         """Commit one change."""
-        with self._database.write() as conn:
+        with self._database.write(durable=durable) as conn:
             change(conn, intent_id)
         self._catch_up()
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from database import flags
 from database.engine import Database
 from database.errors import DatabaseUnavailable
-from tests.support.databases import NOON, sqlite_database
+from tests.support.databases import NOON, postgres_database, sqlite_database
 
 
 @pytest.fixture
@@ -222,3 +222,44 @@ def test_a_server_that_lets_nobody_write_is_said_to_be_unavailable(
 def test_a_mistake_of_ours_is_not_called_an_outage(sqlite: Database) -> None:
     with pytest.raises(sa.exc.IntegrityError), sqlite.write():
         raise sa.exc.IntegrityError("INSERT", {}, Exception("constraint"))
+
+
+def test_a_relaxed_write_does_not_wait_for_the_disk_and_the_next_one_does(tmp_path: Path) -> None:
+    with sqlite_database(tmp_path) as database:
+        seen = []
+        for durable in (True, False, True):
+            with database.write(durable=durable) as conn:
+                seen.append(conn.exec_driver_sql("PRAGMA synchronous").scalar_one())
+        assert seen == [2, 1, 2]  # FULL, NORMAL, FULL
+
+
+def test_a_relaxed_write_that_fails_is_rolled_back_and_leaves_the_disk_waited_for(
+    tmp_path: Path,
+) -> None:
+    with sqlite_database(tmp_path) as database:
+        with pytest.raises(ZeroDivisionError), database.write(durable=False) as conn:
+            conn.exec_driver_sql("CREATE TABLE never (x)")
+            raise ZeroDivisionError
+        with database.write() as conn:
+            assert conn.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
+            assert not sa.inspect(conn).has_table("never")
+
+
+def test_a_relaxed_write_is_seen_at_once_by_everyone(tmp_path: Path) -> None:
+    with sqlite_database(tmp_path) as database:
+        with database.write(durable=False) as conn:
+            conn.exec_driver_sql("CREATE TABLE made (x)")
+        other = Database(str(database.url))
+        with other.read() as conn:
+            assert sa.inspect(conn).has_table("made")
+        other.dispose()
+
+
+@pytest.mark.postgres
+def test_a_relaxed_write_on_postgres_is_relaxed_for_itself_alone() -> None:
+    with postgres_database() as database:
+        seen = []
+        for durable in (True, False, True):
+            with database.write(durable=durable) as conn:
+                seen.append(conn.exec_driver_sql("SHOW synchronous_commit").scalar_one())
+        assert seen == ["on", "off", "on"]

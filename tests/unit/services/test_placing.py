@@ -493,12 +493,12 @@ def break_writes(trader: Trader, monkeypatch: pytest.MonkeyPatch, after: int = 0
     original = Database.write
     writes = 0
 
-    def write(database: Database) -> object:
+    def write(database: Database, *, durable: bool = True) -> object:
         nonlocal writes
         writes += 1
         if writes > after:
             raise DatabaseUnavailable("the database is not available: disk full")
-        return original(database)
+        return original(database, durable=durable)
 
     monkeypatch.setattr(Database, "write", write)
 
