@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.waiting import wait_until
+
 from .conftest import Api
 
 STRATEGY = "client test"
@@ -203,7 +205,7 @@ def test_close_position_closes_everything(both: Api) -> None:
     assert answer["status"] == "success", answer
     assert answer["message"] == "All Open Positions Squared Off"
     assert {row["symbol"] for row in answer["results"]} >= {"INFY", "TCS"}
-    assert all(row["quantity"] == 0 for row in both.client.positionbook()["data"])
+    wait_until(lambda: all(row["quantity"] == 0 for row in both.client.positionbook()["data"]))
 
 
 def test_the_books_agree_with_the_simulator(both: Api) -> None:
