@@ -67,12 +67,17 @@ class Environment:
         _run([sys.executable, "-m", "venv", str(self.folder)])
 
     def _install(self, lock: str) -> None:
-        path = str(self.root / lock)
+        """Install exactly what the lock lists.
+
+        `--no-deps`, because the lock is complete and older versions of pip resolve an extra
+        (`coverage[toml]`) to the newest release instead of the pinned one, then miss its hash.
+        """
+        locked = ["--no-deps", "--require-hashes", "-r", str(self.root / lock)]
         self._stamp.unlink(missing_ok=True)
         if self._uv:
             target = ["--quiet", "--python", str(self.python)]
             done = subprocess.run(
-                [self._uv, "pip", "install", *target, "--require-hashes", "-r", path],
+                [self._uv, "pip", "install", *target, *locked],
                 check=False,
                 capture_output=True,
             )
@@ -81,7 +86,7 @@ class Environment:
                 return
             _run([str(self.python), "-m", "ensurepip", "--upgrade"])
         pip = [str(self.python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        _run([*pip, "--require-hashes", "-r", path])
+        _run([*pip, *locked])
         self._write_stamp(lock)
 
     def _write_stamp(self, lock: str) -> None:
