@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from cli import accounts, brokers, keys, operations, users
+from cli import accounts, brokers, keys, operations, users, watching
 
 
 def register(app: Flask) -> None:
@@ -24,5 +24,6 @@ def register(app: Flask) -> None:
         operations.flags,
         operations.alarms,
         operations.config,
+        watching.deployments,
     ):
         app.cli.add_command(group)

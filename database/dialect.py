@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, literal
@@ -28,6 +28,23 @@ def upsert(
     """Insert a row, or apply `change` to the one that has the same `key`."""
     statement = _insert(conn)(model).values(values)
     conn.execute(statement.on_conflict_do_update(index_elements=list(key), set_=dict(change)))
+
+
+def upsert_many(
+    conn: Connection,
+    model: type[Base],
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    key: Sequence[str],
+    change: Callable[[Any], Mapping[str, Any]],
+) -> None:
+    """Insert rows in one statement; to those that are there apply `change(the new row)`."""
+    if not rows:
+        return
+    statement = _insert(conn)(model).values([dict(row) for row in rows])
+    conn.execute(statement.on_conflict_do_update(
+        index_elements=list(key), set_=dict(change(statement.excluded))
+    ))
 
 
 def _insert(conn: Connection) -> Any:

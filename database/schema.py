@@ -7,6 +7,9 @@ from database import (
     alarms,
     audit,
     broker_sessions,
+    deployments,
+    failures,
+    figures,
     flags,
     idempotency,
     intents,
@@ -17,6 +20,7 @@ from database import (
 from database.base import Base
 
 FAMILIES = (
-    accounts, alarms, audit, broker_sessions, flags, idempotency, intents, jobs, leases, users,
+    accounts, alarms, audit, broker_sessions, deployments, failures, figures, flags, idempotency,
+    intents, jobs, leases, users,
 )
 metadata = Base.metadata

@@ -26,6 +26,7 @@ from services.access import AccessService
 from services.accounts import AccountService
 from services.alarms import AlarmService
 from services.contract_source import AccountSource
+from services.deployments import DeploymentService
 from services.flags import FlagService
 from services.health import HealthService
 from services.jobs import Scheduler
@@ -96,6 +97,7 @@ class Gateway:
         self.locks = HostLocks(self.state_dir / "locks", self.clock)
         self.flags = FlagService(self.database, self.clock)
         self.alarms = AlarmService(self.database, self.clock)
+        self.deployments = DeploymentService(self.database, self.clock, settings.environment)
         self.access = AccessService(
             self.database, self.flags, self.clock, settings.api_key_pepper.get_secret_value()
         )
