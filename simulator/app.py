@@ -214,10 +214,11 @@ class Server:
         truth: Truth,
     ) -> Reply | StreamReply:
         """A request that meets a fault: before the venue takes it, or after."""
-        if rule.fault == "slow":
+        if rule.fault in ("slow", "hang_before_accept"):
             await asyncio.sleep(rule.seconds)
-        elif rule.fault == "hang_before_accept":
-            await asyncio.sleep(rule.seconds)
+            if ctx.received < truth.since:
+                raise _closed(request)  # the venue began anew: this request is history
+        if rule.fault == "hang_before_accept":
             if not rule.accepts:
                 _refused(ctx, "fault")
                 raise _closed(request)

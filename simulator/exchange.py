@@ -165,7 +165,7 @@ class Exchange:
             self.catalog.reset()
             self.clock.reset()
             self.lookup = LookupSettings()
-            self.stray.clear()
+            self.stray.clear(self.clock.mono_ns())
             self.limits = dict(PUBLISHED) if self.options.limits else {}
             for engine in self.engines.values():
                 engine.day = self.clock.trading_date()

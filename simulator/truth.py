@@ -74,9 +74,13 @@ class Truth:
     requests: dict[str, deque[tuple[int, int, str]]] = field(default_factory=dict)
     breaches: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     faults: list[dict[str, Any]] = field(default_factory=list)
+    since: int = 0
+    """When this record was begun; a request that was received before belongs to the one before."""
 
     def request(self, route: str, received_at: int, status: int, user: str) -> None:
         """Count one request; status 0 means that no answer was sent."""
+        if received_at < self.since:
+            return
         counts = self.counts
         counts[route] = counts.get(route, 0) + 1
         log = self.requests.get(route)
@@ -90,7 +94,9 @@ class Truth:
             {"at": received_at, "user": user, "wait": round(wait, 6)}
         )
 
-    def clear(self) -> None:
+    def clear(self, now: int) -> None:
+        """Begin anew at `now` (nanoseconds of the clock that `received_at` is of)."""
+        self.since = now
         self.orders.clear()
         self.counts.clear()
         self.requests.clear()

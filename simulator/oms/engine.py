@@ -90,7 +90,7 @@ class Engine:
         self.matching = Matching(self)
         self.random = random.Random(f"{self._seed}:{self.profile.name}")
         self.day: date = self.clock.trading_date()
-        self.truth.clear()
+        self.truth.clear(self.clock.mono_ns())
         self.changes.all()
         # Ids start where the time of day puts them: a restart must not give today's ids again.
         base = 1_000_000_000 + list(PROFILES).index(self.profile.name) * 100_000_000

@@ -115,6 +115,24 @@ def test_a_late_acceptance(b: XtsClient) -> None:
     wait_until(lambda: len(b.book()) == 1)
 
 
+@pytest.mark.parametrize("kind", ["accept_then_hang", "hang_before_accept", "slow"])
+def test_what_hangs_over_a_reset_is_not_counted_after_it(b: XtsClient, kind: str) -> None:
+    """A hang of one test ended in the middle of another, and was counted there as a second order.
+
+    A request that began after it, and ends after it, shows that its time is over.
+    """
+    fault(b, kind, seconds=0.3, accepted=True)
+    b.http.timeout = httpx.Timeout(0.1)
+    with pytest.raises(httpx.ReadTimeout):
+        b.place()
+    b.sim.reset()
+    fault(b, "slow", seconds=0.5, match_tag="LATER")
+    b.http.timeout = httpx.Timeout(10)
+    assert b.place(orderUniqueIdentifier="LATER").status_code == 200
+    assert b.sim.counts("jainam-b")["POST /orders"] == 1
+    assert len(b.book()) == 1
+
+
 def test_slow(b: XtsClient) -> None:
     fault(b, "slow", seconds=0.2)
     start = time.monotonic()

@@ -127,6 +127,51 @@ def test_the_kernel_frees_the_lock_of_a_killed_process(tmp_path: Path) -> None:
         holder.communicate()
 
 
+RIVAL = """
+import os, sys
+from pathlib import Path
+from services.locks import HostLocks
+from utils.clock import SystemClock
+
+folder = Path(sys.argv[1])
+locks = HostLocks(folder / "locks", SystemClock())
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(2500):
+    with locks.lock("hot", 60.0):
+        os.close(os.open(folder / "inside", os.O_CREAT | os.O_EXCL))  # fails when it is there
+        os.unlink(folder / "inside")
+"""
+
+
+@pytest.mark.slow
+def test_processes_never_hold_it_together_though_its_file_comes_and_goes(tmp_path: Path) -> None:
+    """A holder removes the file while others have it open already, thousands of times."""
+    rivals = [
+        subprocess.Popen(
+            [sys.executable, "-c", RIVAL, str(tmp_path)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
+        )
+        for _ in range(4)
+    ]
+    try:
+        for rival in rivals:
+            assert rival.stdout is not None
+            assert rival.stdout.readline() == "ready\n"
+        for rival in rivals:
+            assert rival.stdin is not None
+            rival.stdin.write("go\n")
+            rival.stdin.flush()
+        for rival in rivals:
+            rival.communicate(timeout=90)
+    finally:
+        for rival in rivals:
+            rival.kill()
+            rival.communicate()
+    assert [rival.returncode for rival in rivals] == [0, 0, 0, 0]
+    assert list((tmp_path / "locks").iterdir()) == []
+
+
 def test_waiting_ends_when_the_holder_leaves(locks: HostLocks) -> None:
     held, leave = threading.Event(), threading.Event()
 
