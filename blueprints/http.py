@@ -1,4 +1,4 @@
-"""What all our HTTP answers share: flat JSON, request ids, `Server-Timing`, the caller's address.
+"""What all our HTTP answers share: flat JSON, the caller's address.
 
 JSON is written here and not by the application's provider, because the blueprints also mount on
 foreign applications, whose provider is theirs. Keys are written in alphabetical order by those
@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from flask import Request, Response
 
-from utils.ids import new_request_id
-
 Body = Mapping[str, Any]
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 _encode = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False
@@ -49,14 +45,6 @@ def problem(code: str, message: str, **more: Any) -> dict[str, Any]:
     body["message"] = message
     body["status"] = "error"
     return body
-
-
-def request_id_of(request: Request) -> str:
-    """The caller's `X-Request-ID` when it is fit to be logged, else a new one."""
-    given: str | None = request.environ.get("HTTP_X_REQUEST_ID")
-    if given and _REQUEST_ID.fullmatch(given):
-        return given
-    return new_request_id()
 
 
 def from_this_machine(request: Request) -> bool:

@@ -23,6 +23,7 @@ from werkzeug.exceptions import TooManyRequests
 
 from blueprints.context import mounted
 from blueprints.limit_storage import SharedStorage
+from services.counting import throttled
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -64,6 +65,7 @@ class Gate:
                 )
                 passed = engine.hit(item, bucket, caller)
             if not passed:
+                throttled(bucket)
                 return self._wait(engine, item, bucket, caller)
         return None
 

@@ -13,9 +13,10 @@ import hmac
 from flask import Blueprint, Response, request
 
 from blueprints.context import mounted
-from blueprints.http import from_this_machine, problem, reply, request_id_of
+from blueprints.http import from_this_machine, problem, reply
 from services.health import Health
 from utils.metrics import exposition
+from utils.trace import trace_of
 from utils.version import VERSION
 
 NAME = "openalgo_operations"
@@ -87,7 +88,8 @@ def create() -> Blueprint:
         blueprint.add_url_rule(path, view.__name__, view, methods=["GET"], strict_slashes=False)
 
     def name_request(response: Response) -> Response:
-        response.headers.setdefault("X-Request-ID", request_id_of(request))
+        for name, value in trace_of(request.environ).headers().items():
+            response.headers.setdefault(name, value)
         return response
 
     blueprint.after_request(name_request)

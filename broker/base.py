@@ -360,7 +360,8 @@ class Runtime:
     """What the application hands to every adapter.
 
     `slots` is the storage that pacing counts in (shared between processes where needed);
-    `rand` returns floats in [0, 1) for jitter.
+    `rand` returns floats in [0, 1) for jitter. `trace_headers` returns the headers that name the
+    request on whose behalf a call is made.
     """
 
     clock: Clock
@@ -369,7 +370,7 @@ class Runtime:
     rand: Callable[[], float] = lambda: 0.5
     queue_wait: float = 7.0
     queue_size: int = 16
-    request_id: Callable[[], str] = lambda: ""
+    trace_headers: Callable[[], Mapping[str, str]] = dict
 
 
 class SlotStore(Protocol):

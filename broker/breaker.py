@@ -144,6 +144,8 @@ class Breakers:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._all: dict[tuple[int, str], Breaker] = {}
+        self.on_change: Callable[[str, BreakerState], None] = lambda name, state: None
+        """Hears the name and the new state of every breaker, outside any lock."""
 
     def get(self, clock: Clock, name: str, title: str) -> Breaker:
         """The breaker called `name` (a broker's host and API), made at the first call."""
@@ -151,7 +153,10 @@ class Breakers:
             # The breaker keeps its clock alive, so the clock's id is not given out again.
             key = (id(clock), name)
             if key not in self._all:
-                self._all[key] = Breaker(clock, name=title)
+                self._all[key] = Breaker(
+                    clock, name=title, on_change=lambda state: self.on_change(name, state)
+                )
+                self.on_change(name, BreakerState.CLOSED)
             return self._all[key]
 
 

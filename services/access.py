@@ -22,6 +22,7 @@ from database import users
 from database.crypto import hash_api_key, hash_password, verify_password
 from database.engine import Database
 from database.errors import AlreadyExists, StorageError
+from services import counting
 from services.errors import Conflict, Forbidden, InvalidRequest, NotFoundHere
 from services.flags import FlagService
 
@@ -142,8 +143,12 @@ class AccessService:
         While the database cannot be read, keys verified before are still believed, so that the way
         out of a position stays open; unknown ones raise `StorageError`.
         """
-        if not key or len(key) > LONGEST_KEY:
-            return None
+        principal = self._find_key(key) if 0 < len(key) <= LONGEST_KEY else None
+        if principal is None:
+            counting.authentication_failed("api_key")
+        return principal
+
+    def _find_key(self, key: str) -> Principal | None:
         digest = hash_api_key(key, self._pepper)
         stamp = self._flags.get(_KEYS_VERSION)
         if stamp != self._stamp:
@@ -263,6 +268,7 @@ class AccessService:
             stored = _nobodys_hash() if row is None else users.password_hash_of(conn, row.id)
         fits = len(password) <= LONGEST_PASSWORD and verify_password(stored, password)
         if row is None or not fits or not row.enabled:
+            counting.authentication_failed("password")
             return None
         with self._database.write() as conn:
             users.note_login(conn, row.id, at=self._clock.now())

@@ -17,11 +17,13 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from broker.base import Clock, Runtime, SlotStore
+from broker.breaker import BREAKERS
 from broker.registry import Registry, discover
 from broker.slots import FileSlotStore
 from database import broker_sessions, idempotency, jobs
 from database.crypto import Vault
 from database.engine import Database
+from services import counting
 from services.access import AccessService
 from services.accounts import AccountService
 from services.alarms import AlarmService
@@ -40,7 +42,7 @@ from services.symbols import SymbolService
 from services.web_sessions import WebSessionService
 from utils.clock import SystemClock
 from utils.config import ROOT, Settings
-from utils.logging import request_id
+from utils.trace import outgoing
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +110,7 @@ class Gateway:
             self.database, settings, self.registry, self.flags, vault, self.clock
         )
         self._observer = BrokerObserver(self.alarms, self.clock)
+        BREAKERS.on_change = counting.circuit_changed
         runtime = Runtime(
             clock=self.clock,
             slots=slots(self.state_dir / "slots", self.clock),
@@ -115,7 +118,7 @@ class Gateway:
             rand=random.random,
             queue_wait=settings.order_queue_wait,
             queue_size=QUEUE_SIZE,
-            request_id=request_id,
+            trace_headers=outgoing,
         )
         self.sessions = SessionService(
             self.database, self.accounts, self.flags, self.locks, self.alarms, vault, runtime

@@ -13,25 +13,16 @@ import threading
 from datetime import timedelta
 
 from broker.base import Clock
+from services import counting
 from services.alarms import AlarmService
 from utils import timing
-from utils.metrics import counter, histogram
+from utils.metrics import counter
 
 log = logging.getLogger(__name__)
 
 ANOMALY = "broker_anomaly"
 _CAPACITY = 1000
 
-_CALLS = histogram(
-    "openalgo_broker_call_seconds",
-    "Time of calls to brokers on the wire, by account, operation and outcome.",
-    ("account", "operation", "outcome"),
-)
-_WAITS = histogram(
-    "openalgo_broker_wait_seconds",
-    "Time that calls waited for their turn under the broker's limits.",
-    ("account", "operation"),
-)
 _ANOMALIES = counter(
     "openalgo_broker_anomalies_total",
     "Things that a broker sent and that no table knows.",
@@ -60,20 +51,20 @@ class BrokerObserver:
     def call(self, account: str, operation: str, outcome: str, seconds: float) -> None:
         """A call ended: "ok" or the kind of its error, and how long it was on the wire."""
         timing.at_broker(seconds)
-        _CALLS.observe(seconds, account=account, operation=operation, outcome=outcome)
+        counting.broker_call(account, operation, outcome, seconds)
         if outcome == "ok":
             log.debug("%s of %s took %.1f ms", operation, account, seconds * 1000)
         else:
             log.warning(
                 "%s of %s ended as %s after %.1f ms",
                 operation, account, outcome, seconds * 1000,
-                extra={"account": account, "operation": operation, "code": outcome},
+                extra={"account": account, "operation": operation, "error_code": outcome},
             )
 
     def waited(self, account: str, operation: str, seconds: float) -> None:
         """A call had to wait for its turn."""
         timing.waited(seconds)
-        _WAITS.observe(seconds, account=account, operation=operation)
+        counting.broker_wait(account, operation, seconds)
 
     def anomaly(self, account: str, what: str, detail: str) -> None:
         """A broker sent something that no table knows."""

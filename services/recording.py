@@ -22,7 +22,8 @@ from broker.base import Clock
 from database import journal
 from database.engine import Database
 from database.errors import AlreadyExists, IllegalTransition, StorageError
-from database.journal import Intent, IntentState
+from database.journal import Intent, IntentKind, IntentState
+from services import counting
 from services.errors import Unavailable
 from utils.metrics import counter
 
@@ -127,6 +128,9 @@ class Entry:
         """
         change = self._change(state, cause, order_id=order_id, message=message)
         self._go_on(change, durable=False)
+        if state is IntentState.ACCEPTED and self.intent.kind is IntentKind.PLACE:
+            waited = self._recorder.now() - self.intent.created_at
+            counting.order_accepted(waited.total_seconds())
 
     def note(self, cause: str, message: str = "") -> None:
         """Append an event that changes no state."""

@@ -15,11 +15,12 @@ from dataclasses import replace
 from typing import TypeVar
 
 from broker.base import Broker, Clock, Deadline, Runtime
-from broker.errors import BrokerError, SessionExpired
+from broker.errors import BrokerError, LoginFailed, SessionExpired
 from broker.models import Session
 from database.crypto import Vault
 from database.engine import Database
 from database.errors import StorageError
+from services import counting
 from services.accounts import Account, AccountService
 from services.adapters import Adapters, Held
 from services.alarms import AlarmService
@@ -340,6 +341,8 @@ class SessionService:
             self._store.note(account.id, error, automatic=automatic)
             self._changed(account, keep)
             _LOGINS.inc(account=account.label, outcome=error.kind)
+            if isinstance(error, LoginFailed):
+                counting.authentication_failed("broker")
             log.warning("login of %s failed: %s", account.label, error.message)
             if state.blocked:
                 self._alarms.open(state.rule, account.label, state.blocked)

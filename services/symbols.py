@@ -18,6 +18,7 @@ from broker.models import Exchange, InstrumentRef
 from database.engine import Database
 from database.symbol_text import SearchText
 from database.symbols import Generation, Row, SymbolReader
+from services import counting
 from services.errors import InvalidRequest, UnknownSymbol
 from utils.clock import SystemClock, trading_day
 
@@ -123,6 +124,7 @@ class SymbolService:
         record = self.lookup(broker, exchange, symbol)
         if record is not None:
             return record
+        counting.lookup_failed(broker)
         front = f"Token not found for symbol '{symbol[:64]}' on '{exchange[:16]}'. "
         if self._reader.generation(broker) is None:
             raise UnknownSymbol(

@@ -1,12 +1,17 @@
 """JSON logs: one line an event, with the request it belongs to, and no secret in it.
 
 Lines go to the console and to three files under `LOG_DIR`: `app.log` (everything of ours),
-`error.log` (ERROR and worse) and `access.log` (one line a request). The files are reopened when
-logrotate moves them away; rotating inside the process would lose lines under several workers.
+`error.log` (ERROR and worse) and `access.log` (one line a request, see
+`utils.gunicorn_log` for which). The files are reopened when logrotate moves them away; rotating
+inside the process would lose lines under several workers.
+
+A line has time, level, logger, message, service and environment; `request_id`, `trace_id`,
+`span_id` and `user_id` where it belongs to a request; `error_code`, the word of docs/errors.md,
+where something was refused or went wrong.
 
     log = get_logger(__name__)
     with bound(request_id=request_id, user_id=7):
-        log.warning("order refused", extra={"code": "risk_max_order_value", "reference": ref})
+        log.warning("order refused", extra={"error_code": "risk_max", "reference": ref})
 """
 
 from __future__ import annotations
@@ -58,9 +63,9 @@ def bound(**fields: Any) -> Iterator[None]:
         unbind(token)
 
 
-def request_id() -> str:
-    """The id of the request that this context works for, "" outside one."""
-    return str(_bound.get().get("request_id", ""))
+def bound_fields() -> Mapping[str, Any]:
+    """What is bound to this context: of a request at least its `request_id`."""
+    return _bound.get()
 
 
 class LineFormatter(JsonFormatter):

@@ -24,7 +24,9 @@ from prometheus_client import (
 
 LABEL_VALUES = 100
 OTHER = "other"
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0)
+SECONDS = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.5, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0,
+)  # fmt: skip
 """Buckets for durations: from a journal commit to the longest deadline."""
 
 GaugeMode = Literal["livesum", "livemax", "livemostrecent", "max", "mostrecent", "sum"]

@@ -23,7 +23,8 @@ from blueprints.api_v1 import (
 )
 from blueprints.api_v1.endpoint import Endpoint, Route
 from blueprints.api_v1.openapi import document
-from blueprints.http import problem, reply, request_id_of
+from blueprints.http import problem, reply
+from utils.trace import trace_of
 from utils.version import VERSION
 
 NAME = "openalgo_api"
@@ -50,7 +51,7 @@ class _Elsewhere:
             self._methods.setdefault(_shape(route.path), set()).add(route.method)
 
     def __call__(self, rest: str = "") -> Response:
-        headers = {"X-Request-ID": request_id_of(request)}
+        headers = trace_of(request.environ).headers()
         allowed = self._allowed(tuple(part for part in rest.split("/") if part))
         if allowed:
             headers["Allow"] = ", ".join(sorted(allowed))

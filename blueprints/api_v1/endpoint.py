@@ -22,11 +22,12 @@ from blueprints.api_v1.errors import Rejected, invalid_fields, malformed, refusa
 from blueprints.api_v1.fields import MISSING
 from blueprints.api_v1.schemas import AccountRequest, Request
 from blueprints.context import Mounted, mounted
-from blueprints.http import Body, encode, reply, request_id_of
+from blueprints.http import Body, encode, reply
 from blueprints.limits import retry_after_header
+from services.counting import api_call
 from utils import timing
-from utils.logging import bound
-from utils.metrics import histogram
+from utils.logging import bind, bound
+from utils.trace import Trace, noted, trace_of
 
 if TYPE_CHECKING:
     from services.access import Principal
@@ -38,14 +39,8 @@ KIB = 1024
 
 M = TypeVar("M", bound=Request)
 
-_SECONDS = histogram(
-    "openalgo_api_request_seconds",
-    "Time of API calls, by route and HTTP status.",
-    ("route", "status"),
-)
 _WRONG_KEY = "Invalid openalgo apikey"
 _NO_HEADERS: Mapping[str, str] = {}
-_USER_ID = "openalgo.user_id"  # where the access log looks for the caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,11 +202,18 @@ def _key_in(raw: bytes | dict[str, str]) -> str | None:
     return key if isinstance(key, str) else None
 
 
-def _named(request_id: str, spent: timing.Spent, started: float) -> dict[str, str]:
-    return {
-        "X-Request-ID": request_id,
-        "Server-Timing": spent.header(perf_counter() - started),
-    }
+def _named(trace: Trace, spent: timing.Spent, started: float) -> dict[str, str]:
+    return {**trace.headers(), "Server-Timing": spent.header(perf_counter() - started)}
+
+
+def _note_order(noted: dict[str, Any], outcome: Body) -> None:
+    """Have the access line say which orders a call was about, and be kept."""
+    noted["keep"] = True
+    rows = outcome.get("results") or (outcome,)
+    for name in ("reference", "orderid"):
+        found = [row[name] for row in rows if row.get(name)]
+        if found:
+            noted[name] = found[0] if len(found) == 1 else found
 
 
 # The pipeline ----------------------------------------------------------------------------------
@@ -228,26 +230,31 @@ class Endpoint:
         started = perf_counter()
         http = cast(HttpRequest, request._get_current_object())  # type: ignore[attr-defined]
         here = mounted()
-        request_id = request_id_of(http)
-        with bound(request_id=request_id), timing.collect() as spent:
+        trace, code = trace_of(http.environ), ""
+        line = noted(http.environ)
+        with bound(**trace.fields()), timing.collect() as spent:
             status, headers = 200, _NO_HEADERS
             try:
-                outcome = self._run(http, here, request_id, path)
+                outcome = self._run(http, here, trace.request_id, path)
             except Exception as error:
-                status, outcome, headers = refusal(error, request_id)
+                status, outcome, headers = refusal(error, trace.request_id)
             if isinstance(outcome, Answer):
                 status, headers, outcome = outcome.status, outcome.headers, outcome.body
             if isinstance(outcome, Response):
                 response = outcome
-                response.headers.update(_named(request_id, spent, started))
+                response.headers.update(_named(trace, spent, started))
             else:
+                if status >= 400:
+                    line["error_code"] = code = str(outcome.get("code", ""))
+                if self.route.scope == "trade":
+                    _note_order(line, outcome)
                 if here.gateway.settings.sandbox:
                     outcome = {**outcome, "sandbox": True}
                 data = encode(dict(sorted(outcome.items())))
-                response = reply(data, status, {**headers, **_named(request_id, spent, started)})
-        _SECONDS.observe(
-            perf_counter() - started, route=self.route.path, status=response.status_code
-        )
+                response = reply(data, status, {**headers, **_named(trace, spent, started)})
+        total = perf_counter() - started
+        own = max(0.0, total - spent.queue - spent.broker)
+        api_call(self.route.path, response.status_code, total, own, code)
         return response
 
     def _run(
@@ -272,7 +279,8 @@ class Endpoint:
         key = (body.apikey if body is not None else _key_in(raw)) or header_key
         principal = here.gateway.access.authenticate_key(key) if key else None
         if principal is not None:
-            http.environ[_USER_ID] = principal.user_id
+            noted(http.environ)["user_id"] = principal.user_id
+            bind(user_id=principal.user_id)  # until the request's own fields are taken back
         self._hold_limit(here, http, principal)
         if fault is not None:
             raise fault

@@ -30,6 +30,8 @@ from blueprints.context import gateway
 from blueprints.web.forms import ActionForm
 from services.access import Principal
 from utils.clock import ist
+from utils.logging import bind, unbind
+from utils.trace import noted, trace_of
 
 COOKIE = "openalgo_web"
 _OPEN_ENDPOINTS = frozenset({"web.login", "web.setup", "web.static"})
@@ -77,10 +79,28 @@ def checked_action() -> None:
 
 
 @web.before_request
+def _name_request() -> None:
+    """Give the request its ids, in the log and for the calls made on its behalf."""
+    trace = trace_of(request.environ)
+    g.request_id = trace.request_id
+    g.log_token = bind(**trace.fields())
+
+
+@web.teardown_request
+def _forget_request(error: BaseException | None) -> None:
+    token = g.pop("log_token", None)
+    if token is not None:
+        unbind(token)
+
+
+@web.before_request
 def _recognise() -> BaseResponse | None:
     """Find the visitor by the cookie; send strangers to the log-in, and newcomers to the set-up."""
     token = request.cookies.get(COOKIE, "")
     g.web_visitor = gateway().web_sessions.find(token) if token else None
+    if g.web_visitor is not None:
+        noted(request.environ)["user_id"] = g.web_visitor.user_id
+        bind(user_id=g.web_visitor.user_id)  # until the request's own fields are taken back
     if g.web_visitor is not None or request.endpoint in _OPEN_ENDPOINTS:
         return None
     if not gateway().access.has_users():
@@ -95,6 +115,8 @@ def _recognise() -> BaseResponse | None:
 @web.after_request
 def _harden(response: Response) -> Response:
     """Headers that keep the pages out of frames, caches and other people's scripts."""
+    for name, value in trace_of(request.environ).headers().items():
+        response.headers.setdefault(name, value)
     response.headers.setdefault("Content-Security-Policy", _POLICY)
     response.headers.setdefault("X-Frame-Options", "DENY")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")

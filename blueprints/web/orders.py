@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from flask import abort, flash, g, redirect, render_template, request, url_for
@@ -100,7 +99,7 @@ def cancel_order(account: str, order_id: str) -> Page:
     chosen = _chosen(account)
     try:
         gateway().orders.cancel(
-            visitor(), chosen, order_id, request_id=g.get("request_id") or uuid.uuid4().hex
+            visitor(), chosen, order_id, request_id=g.request_id
         )
     except (BrokerError, ServiceError) as error:
         flash(f"Order {order_id}: {error.message}", "error")

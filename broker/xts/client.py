@@ -225,9 +225,7 @@ class Wire:
         headers = {}
         if line.token is not None:
             headers["authorization"] = line.token.reveal()  # raw, without "Bearer" (§3.4)
-        request_id = self._runtime.request_id()
-        if request_id:
-            headers["x-request-id"] = request_id
+        headers.update(self._runtime.trace_headers())
         return headers
 
 

@@ -264,7 +264,8 @@ class Rig:
         self.clock = ManualClock()
         self.observer = Recorder()
         self.runtime = Runtime(
-            self.clock, MemorySlotStore(self.clock), self.observer, request_id=lambda: "req-7"
+            self.clock, MemorySlotStore(self.clock), self.observer,
+            trace_headers=lambda: {"x-request-id": "req-7"},
         )
         settings = {"label": "test", "credentials": CREDENTIALS, **account}
         self.broker = broker_class(AccountConfig(**settings), self.runtime)

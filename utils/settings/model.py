@@ -44,6 +44,10 @@ def _default_log_dir(values: dict[str, Any]) -> Path:
     return _PRODUCTION_LOGS if values.get("environment") == "production" else ROOT / "log"
 
 
+def _default_sample_rate(values: dict[str, Any]) -> float:
+    return 0.1 if values.get("environment") in ("production", "staging") else 1.0
+
+
 def _default_cookie_secure(values: dict[str, Any]) -> bool:
     return values.get("environment") in ("production", "staging")
 
@@ -170,6 +174,17 @@ class Settings(BaseSettings):
         "folder of app.log, error.log and access.log",
         example="/var/log/openalgo",
         default_text="log/; /var/log/openalgo in production",
+    )
+    log_sample_rate: float = setting(
+        "Logs and metrics",
+        _default_sample_rate,
+        "share of ordinary requests that get a line in access.log; errors, slow ones and orders "
+        "always do",
+        ge=0,
+        le=1,
+        example="1",
+        default_text="0.1 in staging and production, else 1",
+        allow_inf_nan=False,
     )
     enable_metrics: bool = setting(
         "Logs and metrics", True, "serve Prometheus metrics at /metrics", example="false"

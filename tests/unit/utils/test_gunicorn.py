@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import os
 import re
 import secrets
@@ -23,13 +24,15 @@ from typing import Any
 import pytest
 
 from utils.config import ROOT
-from utils.gunicorn_log import USER_ID_KEY, GatewayLogger
+from utils.gunicorn_log import GatewayLogger
+from utils.trace import NOTED_KEY, TRACE_KEY, Trace
 
 APPLICATION = '''
 """A small application that records what gunicorn's hooks call."""
 import os
 from pathlib import Path
 from utils.metrics import counter, exposition
+from utils.trace import noted, trace_of
 
 class Application:
     def start_background(self, worker):
@@ -39,10 +42,11 @@ class Application:
         Path(os.environ["MARKS"], f"stopped-{os.getpid()}").touch()
 
     def __call__(self, environ, start_response):
-        environ["openalgo.user_id"] = 7
+        noted(environ)["user_id"] = 7
+        headers = list(trace_of(environ).headers().items())
         counter("answers", "for a test").inc()
         body = exposition() if environ["PATH_INFO"] == "/metrics" else str(os.getpid()).encode()
-        start_response("200 OK", [("Content-Length", str(len(body))), ("X-Request-ID", "r-1")])
+        start_response("200 OK", [("Content-Length", str(len(body))), *headers])
         return [body]
 
 application = Application()
@@ -60,7 +64,7 @@ class Served:
     def get(self, path: str) -> bytes:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
-            connection.request("GET", path)
+            connection.request("GET", path, headers={"X-Request-ID": "r-1"})
             return connection.getresponse().read()
         finally:
             connection.close()
@@ -199,12 +203,12 @@ def test_a_fault_of_the_configuration_is_one_clear_message(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(("status", "code"), [("404 NOT FOUND", 404), (200, 200), ("", None)])
 def test_an_access_line(status: object, code: int | None, caplog: pytest.LogCaptureFixture) -> None:
-    import logging
-
     logger = GatewayLogger.__new__(GatewayLogger)
     logger.access_log = logging.getLogger("test-access")
-    answer = SimpleNamespace(status=status, headers=[("X-Request-ID", "r-2")], sent=5)
-    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/p", "QUERY_STRING": "k=1", USER_ID_KEY: 3}
+    logger._rate = 1.0
+    answer = SimpleNamespace(status=status, headers=[], sent=5)
+    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/p", "QUERY_STRING": "k=1"}
+    environ[NOTED_KEY] = {"user_id": 3}  # type: ignore[assignment]
     with caplog.at_level("INFO", "test-access"):
         logger.access(answer, None, environ, timedelta(milliseconds=5))
         logger.reopen_files()
@@ -212,3 +216,53 @@ def test_an_access_line(status: object, code: int | None, caplog: pytest.LogCapt
     (record,) = caplog.records
     assert (record.status, record.seconds, record.user_id) == (code, 0.005, 3)  # type: ignore[attr-defined]
     assert "QUERY_STRING" not in record.__dict__.values()
+
+
+TRACES = [f"{number * 2**32 // 1000:032x}" for number in range(1000)]
+
+
+def _lines_of(
+    caplog: pytest.LogCaptureFixture, rate: float, status: int = 200, seconds: float = 0.01,
+    noted: dict[str, Any] | None = None, sampled: bool = False,
+) -> list[Any]:
+    logger = GatewayLogger.__new__(GatewayLogger)
+    logger.access_log = logging.getLogger("test-access")
+    logger._rate = rate
+    caplog.clear()
+    with caplog.at_level("INFO", "test-access"):
+        for trace_id in TRACES:
+            environ = {
+                TRACE_KEY: Trace("r", trace_id, "b" * 16, sampled=sampled),
+                NOTED_KEY: dict(noted or {}),
+            }
+            answer = SimpleNamespace(status=status, headers=[], sent=5)
+            logger.access(answer, None, environ, timedelta(seconds=seconds))
+    return list(caplog.records)
+
+
+def test_ordinary_requests_are_sampled_by_their_trace(caplog: pytest.LogCaptureFixture) -> None:
+    kept = _lines_of(caplog, 0.1)
+    assert len(kept) == 100
+    assert {record.sample_rate for record in kept} == {0.1}
+    again = [record.trace_id for record in _lines_of(caplog, 0.1)]
+    assert again == [record.trace_id for record in kept]
+    assert len(_lines_of(caplog, 0)) == 0
+    everything = _lines_of(caplog, 1)
+    assert len(everything) == 1000
+    assert not hasattr(everything[0], "sample_rate")
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        {"status": 500}, {"status": 404}, {"seconds": 1.01}, {"sampled": True},
+        {"noted": {"keep": True, "reference": "REF", "error_code": ""}},
+    ],
+)  # fmt: skip
+def test_errors_slow_requests_and_orders_are_never_sampled_away(
+    caplog: pytest.LogCaptureFixture, why: dict[str, Any]
+) -> None:
+    kept = _lines_of(caplog, 0.0, **why)
+    assert len(kept) == len(TRACES)
+    assert not hasattr(kept[0], "sample_rate")
+    assert not hasattr(kept[0], "keep")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from utils.config import ROOT, ConfigurationError, Settings, load_settings
-from utils.logging import bind, bound, configure_logging, get_logger, request_id, unbind
+from utils.logging import bind, bound, bound_fields, configure_logging, get_logger, unbind
 from utils.redaction import MASK
 
 
@@ -49,7 +49,8 @@ def untouched_process() -> Iterator[None]:
 def test_a_line_has_its_fields(tmp_path: Path) -> None:
     configure_logging(settings_for(tmp_path), console=False)
     with bound(request_id="abc", user_id=7):
-        get_logger("services.orders").warning("refused %s", "it", extra={"code": "risk", "n": 1})
+        extra = {"error_code": "risk", "n": 1}
+        get_logger("services.orders").warning("refused %s", "it", extra=extra)
     (line,) = lines(tmp_path / "app.log")
     time = line.pop("time")
     assert time.endswith("Z")
@@ -62,7 +63,7 @@ def test_a_line_has_its_fields(tmp_path: Path) -> None:
         "environment": "development",
         "request_id": "abc",
         "user_id": 7,
-        "code": "risk",
+        "error_code": "risk",
         "n": 1,
     }
 
@@ -107,13 +108,13 @@ def test_no_secret_comes_out(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_binding_is_undone_and_nests(tmp_path: Path) -> None:
-    assert request_id() == ""
+    assert bound_fields() == {}
     outer = bind(request_id="outer", user_id=1)
     with bound(request_id="inner"):
-        assert request_id() == "inner"
-    assert request_id() == "outer"
+        assert bound_fields()["request_id"] == "inner"
+    assert bound_fields()["request_id"] == "outer"
     unbind(outer)
-    assert request_id() == ""
+    assert bound_fields() == {}
 
 
 def test_a_second_set_up_replaces_the_first(tmp_path: Path) -> None:
