@@ -22,11 +22,16 @@ from prometheus_flask_exporter import PrometheusMetrics
 import blueprints
 import cli
 from services.gateway import Gateway
-from utils import sandbox
+from utils import sandbox, systemd
 from utils.config import ConfigurationError, Settings, load_settings
 from utils.logging import configure_logging
+from utils.watchdog import Watchdog
 
 API_PREFIX = "/api/v1"
+_PATIENCE, _PROBE_SECONDS = 20.0, 5.0
+"""Seconds of silence of the order path after which a worker no longer counts as alive (at least
+twice the time that one request may take), and between two looks at it."""
+
 _FOR, _PROTO = "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO"
 
 Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
@@ -36,16 +41,39 @@ class GatewayApp(Flask):
     """A Flask application that knows its services, and that servers can start and stop."""
 
     gateway: Gateway
+    _watchdog: Watchdog | None = None
 
-    def start_background(self, worker: object = None) -> None:
-        """Migrate the database and start the scheduled work; called after the fork."""
+    def start_background(self, worker: Any = None) -> None:
+        """Migrate the database and start the scheduled work; called after the fork.
+
+        worker: gunicorn's, whose heartbeat is tied to the life of the order path then.
+        """
         self.gateway.start_background()
+        if worker is not None:
+            self._watch(worker)
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked through again
 
-    def stop_background(self, worker: object = None) -> None:
+    def stop_background(self, worker: Any = None) -> None:
         """End the scheduled work and give back every connection."""
+        if self._watchdog is not None:
+            self._watchdog.stop()
         self.gateway.close()
+
+    def _watch(self, worker: Any) -> None:
+        """Report life to systemd and to gunicorn only while orders get through (decision 0150)."""
+        patience = max(_PATIENCE, 2 * self.gateway.settings.jainam.api_timeout)
+        interval = systemd.watchdog_seconds()
+        watchdog = self._watchdog = Watchdog(
+            self.gateway.order_path.walk,
+            worker.tpool,
+            patience=patience,
+            every=min(_PROBE_SECONDS, interval / 4) if interval else _PROBE_SECONDS,
+            on_alive=lambda: systemd.notify(systemd.ALIVE),
+        )
+        beat = worker.notify
+        worker.notify = lambda: beat() if watchdog.is_alive else None
+        watchdog.start()
 
 
 class PageSessions(SecureCookieSessionInterface):

@@ -65,7 +65,8 @@ class Gunicorn:
 
     def __init__(self, environ: Mapping[str, str], port: int, probe: str, wsgi: str = "") -> None:
         self.url = f"http://127.0.0.1:{port}"
-        command = [sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py"]
+        script = str(Path(sys.executable).with_name("gunicorn"))  # not -m: SIGUSR2 runs it again
+        command = [script, "--config", "config/gunicorn.py"]
         self.process = subprocess.Popen(
             [*command, *([wsgi] if wsgi else [])],
             cwd=ROOT,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from cli import accounts, brokers, keys, operations, users, watching
+from cli import accounts, brokers, jobs, keys, operations, users, watching
 
 
 def register(app: Flask) -> None:
@@ -19,6 +19,7 @@ def register(app: Flask) -> None:
         accounts.accounts,
         brokers.brokers,
         brokers.master_contract,
+        jobs.jobs,
         operations.orders,
         operations.kill,
         operations.flags,

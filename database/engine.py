@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -61,6 +62,7 @@ class Database:
         self._reading_symbols = _snapshots(self.symbols_engine)
         self._writer = threading.Lock()
         self._writer_thread: int | None = None
+        self._writing_since: float | None = None
         self._writer_conn: Connection | None = None
         if self.is_sqlite:
             _own_transactions(self.engine, self._writes_now)
@@ -97,6 +99,14 @@ class Database:
         for connect in (self.read, self.symbols):
             with connect() as conn:
                 conn.exec_driver_sql("SELECT 1").scalar_one()
+
+    def writing_for(self) -> float:
+        """Seconds since which this process's current write is open; 0 without one.
+
+        Known on SQLite, where a process has one writer; always 0 on PostgreSQL.
+        """
+        since = self._writing_since
+        return 0.0 if since is None else time.monotonic() - since
 
     def upgrade(self) -> None:
         """Bring both stores to the newest schema, one process at a time."""
@@ -194,10 +204,12 @@ class Database:
         if not self._writer.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
             raise DatabaseUnavailable("the database is busy: another write takes too long")
         self._writer_thread = me
+        self._writing_since = time.monotonic()
         try:
             with self._connected(begin) as conn:
                 yield conn
         finally:
+            self._writing_since = None
             self._writer_thread = None
             self._writer.release()
 
@@ -209,6 +221,7 @@ class Database:
         _INHERITED.append((self._writer_conn, self.engine.pool, self.symbols_engine.pool))
         self._writer = threading.Lock()
         self._writer_thread = None
+        self._writing_since = None
         self._writer_conn = None
         self.engine.dispose(close=False)
         if self.symbols_apart:

@@ -37,11 +37,12 @@ from services.market_data import MarketDataService
 from services.master_contract import MasterContractService
 from services.observer import BrokerObserver
 from services.order_desk import build_order_desk
+from services.order_path import OrderPath
 from services.sessions import SessionService
 from services.symbols import SymbolService
 from services.web_sessions import WebSessionService
 from utils.clock import SystemClock
-from utils.config import ROOT, Settings
+from utils.config import Settings
 from utils.trace import outgoing
 
 log = logging.getLogger(__name__)
@@ -64,13 +65,13 @@ KEPT_LOGINS = timedelta(days=90)
 def state_dir(settings: Settings) -> Path:
     """The folder of locks and counters that all processes of this instance share.
 
-    It goes with the database: beside an SQLite file, and under `run/` by the database's name
+    It goes with the database: beside an SQLite file, and under `STATE_DIR` by the database's name
     otherwise, so that two instances on one host never share a lock by accident.
     """
     url = settings.database_url.get_secret_value()
     if settings.is_sqlite:
         return Path(url.split(":///", 1)[1]).resolve().parent / "state"
-    return ROOT / "run" / f"state-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+    return settings.state_dir / f"state-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
 
 
 class Gateway:
@@ -111,9 +112,11 @@ class Gateway:
         )
         self._observer = BrokerObserver(self.alarms, self.clock)
         BREAKERS.on_change = counting.circuit_changed
+        slot_store = slots(self.state_dir / "slots", self.clock)
+        self.order_path = OrderPath(self.database, slot_store)
         runtime = Runtime(
             clock=self.clock,
-            slots=slots(self.state_dir / "slots", self.clock),
+            slots=slot_store,
             observer=self._observer,
             rand=random.random,
             queue_wait=settings.order_queue_wait,
@@ -159,12 +162,14 @@ class Gateway:
             self.alarms,
             _redis_ping(settings),
         )
-        self.scheduler = Scheduler(self.database, self.clock)
+        self.scheduler = Scheduler(self.database, self.clock, may_lead=settings.run_jobs)
         self._was_reconciled = False
         self._plan()
 
-    def start_background(self) -> None:
+    def start_background(self, *, leads: bool = False) -> None:
         """Begin the scheduled work of this process: to be called after any fork.
+
+        leads: this process does what only one may do, whatever `RUN_JOBS` says of it.
 
         A database without tables is migrated first; an older schema is left to `flask db upgrade`.
         """
@@ -172,7 +177,7 @@ class Gateway:
             self.database.upgrade()
         self.accounts.sync_environment()
         self.alarms.export()
-        self.scheduler.start()
+        self.scheduler.start(leads=leads)
 
     def close(self) -> None:
         """End the scheduled work and give back every connection. Safe to call twice."""

@@ -1,10 +1,11 @@
 """`Scheduler`: recurring work, done by one process at a time.
 
-Every process that serves has one. Work that is meant for one process only runs where the lease is
-held (a row in the database, so it holds over hosts too); the others look every few seconds
-whether it has lapsed. A holder that can't renew stops by itself before anybody else starts. The
-lease of a process of this machine that is gone (killed, crashed) is taken over at once: what it
-left behind waits for the reconciler.
+Every process that serves has one, and `flask jobs run` is nothing else; `RUN_JOBS=false` leaves the
+work to that one. Work that is meant for one process only runs where the lease is held (a row in
+the database, so it holds over hosts too); the others look every few seconds whether it has lapsed.
+A holder that can't renew stops by itself before anybody else starts. The lease of a process of
+this machine that is gone (killed, crashed) is taken over at once: what it left behind waits for
+the reconciler.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ _RENEW_EVERY = 5.0
 _LASTS = 20.0
 _MARGIN = 2.0  # seconds before the lease lapses at which its holder stops by itself
 _THREADS = 4
+_LATE = 60.0  # seconds without a look at the lease, after which the threads are taken to hang
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,11 @@ class Recurring:
 class Scheduler:
     """Runs work at intervals, from `start` to `close`. Work that raises is logged and goes on."""
 
-    def __init__(self, database: Database, clock: Clock, *, holder: str | None = None) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, *, holder: str | None = None, may_lead: bool = True
+    ) -> None:
+        """may_lead: whether this process ever asks for the lease."""
+        self._may_lead = may_lead
         self._database = database
         self._clock = clock
         self._place = _process_space()
@@ -62,6 +68,7 @@ class Scheduler:
         self._works: dict[str, tuple[float, bool, bool, Callable[[], object]]] = {}
         self._scheduler: Any = None
         self._held_until = float("-inf")
+        self._looked = float("-inf")
 
     @property
     def holds_lease(self) -> bool:
@@ -82,10 +89,14 @@ class Scheduler:
         if self._scheduler is not None:
             self._schedule(name)
 
-    def start(self) -> None:
-        """Begin. To be called in the process that serves, after any fork."""
+    def start(self, *, leads: bool = False) -> None:
+        """Begin. To be called in the process that serves, after any fork.
+
+        leads: this process may hold the lease although it was built as one that may not.
+        """
         if self._scheduler is not None:
             return
+        self._may_lead = self._may_lead or leads
         self._scheduler = BackgroundScheduler(
             timezone=IST, executors={"default": ThreadPoolExecutor(_THREADS)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
@@ -101,7 +112,9 @@ class Scheduler:
 
     def renew(self) -> bool:
         """Take or keep the lease; whether it is held."""
-        asked = self._clock.monotonic()
+        asked = self._looked = self._clock.monotonic()
+        if not self._may_lead:
+            return False
         try:
             with self._database.write() as conn:
                 now, lasts = self._clock.now(), timedelta(seconds=_LASTS)
@@ -131,6 +144,15 @@ class Scheduler:
             log.exception("the recurring work %r failed", name)
             return False
         return True
+
+    def works(self) -> bool:
+        """Whether its threads still get to what is due: the look at the lease, for one."""
+        return self._clock.monotonic() - self._looked < _LATE
+
+    def leader(self) -> str | None:
+        """Who holds the lease now, in any process; None when nobody does."""
+        with self._database.read() as conn:
+            return leases.holder(conn, LEASE, at=self._clock.now())
 
     def list(self) -> list[Recurring]:
         """All recurring work, by name."""

@@ -1,16 +1,17 @@
 """Fixtures for every test, and the word about what a machine could not test.
 
 PostgreSQL, Redis and Chromium are used where they are: at `TEST_POSTGRES_URL`, `TEST_REDIS_URL`
-and `CHROMIUM_PATH`, or in their usual places. Where one is missing its tests are left out, and the
-summary says so; with `REQUIRE_SERVICES=1` (set by `.ci/run`) leaving out is a failure.
+and `CHROMIUM_PATH`, or in their usual places; so are nginx, supervisord and others. Where one is
+missing its tests are left out, and the summary says so; with `REQUIRE_SERVICES=1` (set by
+`.ci/run`) leaving out is a failure.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,30 @@ def _chromium_fault() -> str | None:
     return None if _chromium() else "no Chromium (install it, or set CHROMIUM_PATH)"
 
 
-_FAULTS = {"postgres": _postgres_fault, "redis": _redis_fault, "chromium": _chromium_fault}
+PROGRAMS = {
+    "nginx": ("nginx",),
+    "supervisor": ("supervisord", "supervisorctl"),
+    "systemd": ("systemd-analyze",),
+}
+"""Programs that tests of the deployment run, by the mark of the tests."""
+
+
+def _program_fault(mark: str) -> str | None:
+    missing = [name for name in PROGRAMS[mark] if _program(name) is None]
+    return f"no {' and no '.join(missing)} (.ci/run installs it)" if missing else None
+
+
+def _program(name: str) -> str | None:
+    """The path of a program; the places of daemons are searched too."""
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin")
+
+
+_FAULTS: dict[str, Callable[[], str | None]] = {
+    "postgres": _postgres_fault,
+    "redis": _redis_fault,
+    "chromium": _chromium_fault,
+    **{mark: partial(_program_fault, mark) for mark in PROGRAMS},
+}
 
 
 def _postgres_server() -> str:
@@ -87,7 +111,7 @@ def _need(service: str) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Tests marked postgres, redis or chromium need that service."""
+    """Tests marked postgres, redis, nginx, … need that service or program."""
     for service in _FAULTS:
         if item.get_closest_marker(service) is not None:
             _need(service)

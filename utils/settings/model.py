@@ -87,6 +87,13 @@ class Settings(BaseSettings):
         "Server", 1, "gunicorn worker processes", ge=1, le=64, example="2"
     )
     web_threads: int = setting("Server", 32, "threads of each worker", ge=1, le=512, example="16")
+    run_jobs: bool = setting(
+        "Server",
+        True,
+        "whether the web workers do the scheduled work, one of them at a time; false leaves it to "
+        "a process of its own, `flask --app app jobs run`",
+        example="false",
+    )
     trusted_proxies: Networks = setting(
         "Server",
         (),
@@ -150,6 +157,13 @@ class Settings(BaseSettings):
         None,
         "Redis for limits, locks and flags of several hosts; needs PostgreSQL",
         example="redis://127.0.0.1:6379/0",
+    )
+    state_dir: ProjectPath = setting(
+        "Storage",
+        ROOT / "run",
+        "folder of the locks, counters and metrics that the processes of this host share",
+        example="/var/lib/openalgo/run",
+        default_text="run/; with SQLite, locks and counters stand beside the database",
     )
     db_pool_size: int = setting(
         "Storage", 5, "PostgreSQL connections kept by a process", ge=1, le=100, example="10"

@@ -160,3 +160,34 @@ def test_who_takes_over_does_at_once_what_is_meant_for_the_start(database: Datab
     second._renew_and_catch_up()
     assert done.wait(20)
     second.close()
+
+
+def test_a_process_that_leaves_the_work_to_others_never_takes_the_lease(
+    database: Database, clock: ManualClock
+) -> None:
+    done: list[str] = []
+    web = Scheduler(database, clock, holder="web", may_lead=False)
+    web.every("count", 60, lambda: done.append("web"))
+    assert not web.renew() and not web.run("count")
+    assert web.leader() is None
+    worker = Scheduler(database, clock, holder="worker", may_lead=False)
+    worker.every("count", 60, lambda: done.append("worker"))
+    worker.start(leads=True)
+    try:
+        assert worker.holds_lease and worker.run("count") and not web.run("count")
+        assert web.leader() == "worker" and done == ["worker"]
+    finally:
+        worker.close()
+    assert web.leader() is None
+
+
+def test_it_is_known_whether_its_threads_still_work(
+    database: Database, clock: ManualClock
+) -> None:
+    scheduler = Scheduler(database, clock)
+    assert not scheduler.works()
+    scheduler.renew()
+    clock.advance(59)
+    assert scheduler.works()
+    clock.advance(2)
+    assert not scheduler.works()
