@@ -193,7 +193,11 @@ class Dispatcher:
             return self._failed(job, entry, first, told=told)
         if found is not None:
             return self._adopt(job, entry, found)
-        known = entry.again(f"{first.kind}: {first.message}")
+        try:
+            known = entry.again(f"{first.kind}: {first.message}")
+        except ServiceError as error:  # somebody has ended it, and nobody can say how
+            _give_back(slot)
+            raise _named(unknown(entry.intent, error.message), job) from error
         if known is not None:
             _give_back(slot)
             return self._ended_elsewhere(job, entry, known, first)

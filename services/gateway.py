@@ -147,6 +147,7 @@ class Gateway:
             locks=self.locks,
             clock=self.clock,
             timeout=settings.jainam.api_timeout,
+            late=self.state_dir / "late",
         )
         self.orders = desk.orders
         self.smart_orders = desk.smart_orders
@@ -154,6 +155,7 @@ class Gateway:
         self.portfolio = desk.portfolio
         self.idempotency = desk.idempotency
         self.reconciler = desk.reconciler
+        self._recorder = desk.recorder
         self.health = HealthService(
             self.database,
             self.clock,
@@ -176,6 +178,7 @@ class Gateway:
         if not self._has_tables():
             self.database.upgrade()
         self.accounts.sync_environment()
+        self._recorder.open()
         self.alarms.export()
         self.scheduler.start(leads=leads)
 
@@ -185,6 +188,7 @@ class Gateway:
         self.master_contract.close()
         self.access.flush_last_used()
         self.sessions.close()
+        self._recorder.close()
         self.database.dispose()
 
     # Scheduled work ----------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -93,15 +94,18 @@ class IdempotencyService:
         """
         checked_key(key)
         scope = keys.Scope(principal.user_id, account.id)
-        try:
-            with self._locks.lock(f"key/{scope.user_id}/{scope.account_id}/{key}", 0.0):
-                return self._alone(scope, key, fingerprint, produce, describe)
-        except LockBusy:
-            raise DuplicateInFlight(
-                "A request with this idempotency key is being worked on. Wait for its answer, then "
-                "repeat it to see that answer.",
-                reference=self._reference_in_flight(scope, key),
-            ) from None
+        with ExitStack() as held:
+            try:
+                held.enter_context(
+                    self._locks.lock(f"key/{scope.user_id}/{scope.account_id}/{key}", 0.0)
+                )
+            except LockBusy:
+                raise DuplicateInFlight(
+                    "A request with this idempotency key is being worked on. Wait for its answer, "
+                    "then repeat it to see that answer.",
+                    reference=self._reference_in_flight(scope, key),
+                ) from None
+            return self._alone(scope, key, fingerprint, produce, describe)
 
     def _alone(
         self, scope: keys.Scope, key: str, fingerprint: str, produce: Produce, describe: Describe

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from broker.base import Clock
 from database.engine import Database
@@ -51,6 +52,7 @@ class OrderDesk:
     baskets: BasketService
     idempotency: IdempotencyService
     reconciler: Reconciler
+    recorder: Recorder
 
 
 def build_order_desk(
@@ -67,10 +69,13 @@ def build_order_desk(
     timeout: float = 10.0,
     reference: Callable[[], str] = new_reference,
     tag: Callable[[], str] = new_tag,
+    late: Path | None = None,
 ) -> OrderDesk:
-    """Build them all. `timeout`: seconds that one request may spend on the broker in all."""
+    """Build them all. `timeout`: seconds that one request may spend on the broker in all; `late`: a
+    folder for journal entries that wait for the database (None: they wait in memory alone).
+    """
     books = Books(sessions, clock)
-    recorder = Recorder(database, clock)
+    recorder = Recorder(database, clock, late)
     settler = Settler(books, clock)
     dispatcher = Dispatcher(sessions, recorder, settler, clock)
     reteller = Reteller(recorder, settler)
@@ -101,4 +106,5 @@ def build_order_desk(
             accounts, books, recorder, BearingOut(recorder, alarms, clock), alarms, locks, clock,
             timeout=timeout,
         ),
+        recorder=recorder,
     )

@@ -3,28 +3,36 @@
 An entry is begun before the wire and changed after it. When the journal cannot be written, an
 order that opens a position is refused (`Unavailable`): nothing is sent without a committed intent.
 The way out stays open: a cancel or an exit goes on, is told at CRITICAL, and is journalled as soon
-as the journal is back. The same holds for what was learnt after the wire.
+as the journal is back. The same holds for what was learnt after the wire. What waits for the
+journal outlives this process (`services.late_entries`).
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from broker.base import Clock
 from database import journal
 from database.engine import Database
-from database.errors import AlreadyExists, IllegalTransition, StorageError
+from database.errors import (
+    AlreadyExists,
+    DatabaseUnavailable,
+    IllegalTransition,
+    StorageError,
+)
 from database.journal import Intent, IntentKind, IntentState
 from services import counting
 from services.errors import Unavailable
+from services.late_entries import Change, LateEntries, LateEntry
 from utils.metrics import counter
 
 log = logging.getLogger(__name__)
@@ -36,8 +44,6 @@ _OUTCOMES = counter(
 )
 
 _MESSAGE_LENGTH = 2_000
-
-Write = Callable[[Connection, int], None]
 
 
 @contextmanager
@@ -88,23 +94,22 @@ class Entry:
     def again(self, why: str) -> Intent | None:
         """Note that it is sent a second time, which only an order may be that nobody has ended.
 
-        The journal's entry when somebody has: then nothing must go out.
+        The journal's entry when somebody has: then nothing must go out. `Unavailable` when it
+        cannot be read what they found.
         """
-        at = self._recorder.now()
-
-        def write(conn: Connection, intent_id: int) -> None:
-            journal.send_again(conn, intent_id, at=at, message=why[:_MESSAGE_LENGTH])
-
+        at, message = self._recorder.now(), why[:_MESSAGE_LENGTH]
+        late = Change(at, "sending again", message=message)
         if self._late:
-            self._recorder.keep(self.intent, [write], "")
+            self._recorder.keep(self.intent, [late], "")
             return None
         try:
-            self._recorder.write(self._id, write)
+            with self._recorder.writing() as conn:
+                journal.send_again(conn, self._id, at=at, message=message)
         except IllegalTransition:
             return self._recorder.find(self.intent.reference)
         except StorageError as error:
             self._late = True
-            self._recorder.keep(self.intent, [write], f"not journalled yet: {error}")
+            self._recorder.keep(self.intent, [late], f"not journalled yet: {error}")
         return None
 
     def not_sent(self, cause: str, message: str) -> None:
@@ -134,27 +139,16 @@ class Entry:
 
     def note(self, cause: str, message: str = "") -> None:
         """Append an event that changes no state."""
-        at = self._recorder.now()
-        self._go_on(lambda conn, intent_id: journal.note(
-            conn, intent_id, cause, at=at, message=message[:_MESSAGE_LENGTH]
-        ))
+        self._go_on(Change(self._recorder.now(), cause, message=message[:_MESSAGE_LENGTH]))
 
     def _change(
         self, state: IntentState, cause: str, *, order_id: str | None = None, message: str = ""
-    ) -> Write:
-        at = self._recorder.now()
+    ) -> Change:
         if state is not IntentState.SENDING:
             _OUTCOMES.inc(kind=self.intent.kind.value, state=state.value)
+        return Change(self._recorder.now(), cause, state, order_id, message[:_MESSAGE_LENGTH])
 
-        def write(conn: Connection, intent_id: int) -> None:
-            journal.change(
-                conn, intent_id, state, cause, at=at, broker_order_id=order_id,
-                message=message[:_MESSAGE_LENGTH] or None,
-            )
-
-        return write
-
-    def _first(self, changes: list[Write]) -> None:
+    def _first(self, changes: list[Change]) -> None:
         """Commit the intent with these changes in one transaction."""
         try:
             self._id = self._recorder.begin(self.intent, changes)
@@ -169,7 +163,7 @@ class Entry:
             self._late = True
             self._recorder.keep(self.intent, changes, f"not journalled yet: {error}")
 
-    def _go_on(self, change: Write, *, must: bool = False, durable: bool = True) -> None:
+    def _go_on(self, change: Change, *, must: bool = False, durable: bool = True) -> None:
         if self._late:
             self._recorder.keep(self.intent, [change], "")
             return
@@ -196,11 +190,25 @@ class Entry:
 class Recorder:
     """The journal as the order services write it."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, late: Path | None = None) -> None:
+        """`late` is the folder for entries that the journal could not take yet."""
         self._database = database
         self._clock = clock
         self._guard = threading.Lock()
-        self._late: deque[tuple[Intent, list[Write]]] = deque()
+        self._late = LateEntries(late)
+
+    def open(self) -> None:
+        """Make ready for a database that goes away; for a process that serves."""
+        with self._guard:
+            self._late.prepare()
+
+    def close(self) -> None:
+        """Write what waits, if that is possible now; what is left waits for another process."""
+        self.flush_own()
+        if self._late:
+            log.critical("%d late journal entries wait for the next start", len(self._late))
+        with self._guard:
+            self._late.close()
 
     def now(self) -> datetime:
         """The time that events carry."""
@@ -226,25 +234,31 @@ class Recorder:
         with self.reading() as conn:
             return journal.get(conn, reference)
 
-    def begin(self, intent: Intent, changes: list[Write]) -> int:
+    def begin(self, intent: Intent, changes: list[Change]) -> int:
         """Commit an intent and its first changes together; its id."""
-        with self._database.write() as conn:
+        with self.writing() as conn:
             intent_id = journal.new_intent(conn, intent)
             for change in changes:
-                change(conn, intent_id)
-        self._catch_up()
+                change.apply(conn, intent_id)
         return intent_id
 
-    def write(self, intent_id: int, change: Write, *, durable: bool = True) -> None:
+    def write(self, intent_id: int, change: Change, *, durable: bool = True) -> None:
         """Commit one change."""
         with self._database.write(durable=durable) as conn:
-            change(conn, intent_id)
+            change.apply(conn, intent_id)
+        self._catch_up()
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One write transaction of the journal."""
+        with self._database.write() as conn:
+            yield conn
         self._catch_up()
 
     def _catch_up(self) -> None:
         """The database answers: if something waits for it, now is the time."""
         if self._late:
-            self.flush()
+            self.flush_own()
 
     def saw(self, sightings: Sequence[Sighting]) -> None:
         """Record, in one commit, that the book bore accepted intents out."""
@@ -259,42 +273,61 @@ class Recorder:
                         message=item.words[:_MESSAGE_LENGTH],
                     )
 
-    def keep(self, intent: Intent, changes: list[Write], why: str) -> None:
+    def keep(self, intent: Intent, changes: list[Change], why: str) -> None:
         """Hold back what could not be written, and say so where somebody looks."""
+        entry = LateEntry(intent, tuple(changes))
         with self._guard:
-            self._late.append((intent, list(changes)))
-        if why:
-            log.critical("an order's journal entry waits in memory: %s", why, extra={
+            is_safe = self._late.add(entry)
+        if why or not is_safe:
+            where = "in a file" if is_safe else "in memory"
+            log.critical("an order's journal entry waits %s: %s", where, why, extra={
                 "reference": intent.reference, "kind": intent.kind.value, "tag": intent.tag,
                 "account_id": intent.account_id, "symbol": intent.symbol, "side": intent.side,
-                "quantity": intent.quantity, "target_order_id": intent.target_order_id})
+                "quantity": intent.quantity, "target_order_id": intent.target_order_id,
+                "changes": [f"{change.at.isoformat()} {change.cause}" for change in changes]})
 
     @property
     def waiting(self) -> int:
-        """How many writes wait in memory."""
+        """How many writes wait in this process."""
         return len(self._late)
 
     def flush(self) -> int:
-        """Write what waited, in order; how many. Stops without a sound at the first failure."""
+        """Write what waited, in this process and in those that have ended; how many."""
+        return self.flush_own() + self._take_over()
+
+    def flush_own(self) -> int:
+        """Write what waited here, in order. Stops without a sound at the first failure."""
         written = 0
-        with self._guard:
+        with self._guard, suppress(StorageError):
             while self._late:
-                intent, changes = self._late[0]
-                try:
-                    self._write_late(intent, changes)
-                except StorageError:
-                    break
-                self._late.popleft()
+                self._write_late(self._late.first())
+                self._late.done()
                 written += 1
         return written
 
-    def _write_late(self, intent: Intent, changes: list[Write]) -> None:
+    def _take_over(self) -> int:
+        """Write what processes that have ended left behind."""
+        written = 0
+        with self._guard, suppress(StorageError):
+            for path, entries in self._late.left_behind():
+                for entry in entries:
+                    self._write_late(entry)
+                    written += 1
+                path.unlink()
+        if written:
+            log.warning("%d late journal entries of an ended process were written", written)
+        return written
+
+    def _write_late(self, entry: LateEntry) -> None:
+        """`StorageError` while the journal cannot be written. One that it refuses is told."""
         try:
             with self._database.write() as conn:
-                known = journal.get(conn, intent.reference)
-                intent_id = known.id if known else journal.new_intent(conn, intent)
-                for change in changes:
-                    change(conn, intent_id)
+                entry.write(conn)
         except IllegalTransition as error:
             log.info("the journal knew already", extra={
-                "reference": intent.reference, "state": error.current, "told": error.wanted})
+                "reference": entry.intent.reference, "state": error.current,
+                "told": error.wanted})
+        except DatabaseUnavailable:
+            raise
+        except (StorageError, SQLAlchemyError) as error:
+            log.critical("the journal refuses a late entry (%s): %s", error, entry.to_json())

@@ -32,6 +32,7 @@ class Process:
             locks=stack.locks,
             clock=stack.clock,
             timeout=timeout,
+            late=stack.folder / "late",
         )
         self.principal: Principal = stack.access.verify_login(
             "asha", "a long password of asha"

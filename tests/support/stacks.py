@@ -60,6 +60,7 @@ class Stack:
     ) -> None:
         self.settings = settings_of(**(environment() if variables is None else variables))
         self.database = database
+        self.folder = folder
         self.clock = clock
         self.vault = Vault(SECRET_KEY)
         self.flags = FlagService(database, clock)

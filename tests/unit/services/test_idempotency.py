@@ -22,6 +22,7 @@ from services.errors import (
     Unavailable,
 )
 from services.idempotency import Answer
+from services.locks import LockBusy
 from services.order_models import Provenance
 from tests.support.clocks import ManualClock
 from tests.support.trading import Trader, draft
@@ -245,6 +246,19 @@ def test_without_a_database_nothing_is_begun(
     with pytest.raises(Unavailable, match="nothing was sent"):
         order(trader)
     assert trader.venue.calls("place") == 0
+
+
+def test_a_busy_lock_of_the_order_itself_is_no_repeat_of_the_key(trader: Trader) -> None:
+    """A smart order waits for its instrument: that is another lock, and nothing is in flight."""
+
+    def busy(reference: str) -> tuple[int, Body]:
+        raise LockBusy("Another request is working on 'position'.")
+
+    with pytest.raises(LockBusy):
+        trader.desk.idempotency.run(
+            trader.principal, trader.account, "K", "one", busy, describe
+        )
+    assert order(trader).status == 200
 
 
 def test_keys_belong_to_user_and_account(trader: Trader) -> None:
