@@ -15,7 +15,6 @@ from flask import Blueprint, Response, request
 from blueprints.context import mounted
 from blueprints.http import from_this_machine, problem, reply
 from services.health import Health
-from utils.metrics import exposition
 from utils.trace import trace_of
 from utils.version import VERSION
 
@@ -72,8 +71,7 @@ def metrics() -> Response:
         if not token or not hmac.compare_digest(given.encode(), token.encode()):
             words = "Metrics are read on this machine, or with the bearer token METRICS_TOKEN."
             return reply(problem("forbidden", words), 403)
-    mounted().gateway.alarms.export()
-    return Response(exposition(), content_type=_METRICS_TYPE)
+    return Response(mounted().gateway.live_figures.exposition(), content_type=_METRICS_TYPE)
 
 
 def create() -> Blueprint:

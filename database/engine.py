@@ -60,6 +60,7 @@ class Database:
         )
         self._reading = _snapshots(self.engine)
         self._reading_symbols = _snapshots(self.symbols_engine)
+        self._most_connections = pool_size + max_overflow
         self._writer = threading.Lock()
         self._writer_thread: int | None = None
         self._writing_since: float | None = None
@@ -93,6 +94,11 @@ class Database:
     def symbols(self) -> AbstractContextManager[Connection]:
         """A connection whose statements all see one generation of the symbols."""
         return self._connected(self._reading_symbols.connect)
+
+    def connections(self) -> tuple[int, int]:
+        """Connections of this process to the main database: in use, and the most there may be."""
+        pool: Any = self.engine.pool
+        return pool.checkedout(), self._most_connections
 
     def ping(self) -> None:
         """Ask both stores for a sign of life. `DatabaseUnavailable` when one gives none."""

@@ -130,6 +130,7 @@ class AccessService:
         self._stamp = ""
         self._known: dict[str, tuple[Principal | None, float]] = {}
         self._used: dict[int, datetime] = {}
+        self._hits = self._misses = 0
         self._note_at = clock.monotonic() + note_every
 
     def __repr__(self) -> str:
@@ -148,6 +149,11 @@ class AccessService:
             counting.authentication_failed("api_key")
         return principal
 
+    def drain_use(self) -> tuple[int, int]:
+        """Hits and misses of the cache of keys since the last time; a close estimate."""
+        used, self._hits, self._misses = (self._hits, self._misses), 0, 0
+        return used
+
     def _find_key(self, key: str) -> Principal | None:
         digest = hash_api_key(key, self._pepper)
         stamp = self._flags.get(_KEYS_VERSION)
@@ -156,7 +162,9 @@ class AccessService:
         now = self._clock.monotonic()
         known = self._known.get(digest)
         if known is None or known[1] < now:
+            self._misses += 1
             return self._look_up(digest, known, stamp, now)
+        self._hits += 1
         principal = known[0]
         if principal is not None and principal.key_id is not None:
             self._used[principal.key_id] = self._clock.now()

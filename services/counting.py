@@ -62,6 +62,16 @@ _EXECUTION = histogram(
     "trade_execution_latency_seconds",
     "Time from the receipt of an order to the broker's acceptance.",
 )
+_CACHE = counter(
+    "openalgo_cache_requests_total",
+    "Look-ups in a cache of a worker, by whether it had the answer.",
+    ("cache", "result"),
+)
+_POOL = gauge(
+    "openalgo_database_connections",
+    "Connections to the database: in use, and the most there may be; of all workers.",
+    ("state",),
+)
 _LEVELS = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
 _BUCKETS = Buckets(SECONDS)
 
@@ -129,6 +139,20 @@ def order_accepted(seconds: float) -> None:
     """A broker accepted an order, `seconds` after it was received."""
     _EXECUTION.observe(seconds)
     DAY.add("execution_within", _BUCKETS.label(seconds))
+
+
+def cache_used(cache: str, hits: int, misses: int) -> None:
+    """A cache was asked so often since the last time."""
+    _CACHE.inc(hits, cache=cache, result="hit")
+    _CACHE.inc(misses, cache=cache, result="miss")
+    if hits or misses:
+        DAY.add_all({("cache_hits", cache): hits, ("cache_misses", cache): misses})
+
+
+def pool_in_use(used: int, most: int) -> None:
+    """So many connections of this process are in use, of so many that there may be."""
+    _POOL.set(used, state="used")
+    _POOL.set(most, state="most")
 
 
 def circuit_changed(name: str, state: BreakerState) -> None:

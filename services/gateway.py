@@ -20,18 +20,22 @@ from broker.base import Clock, Runtime, SlotStore
 from broker.breaker import BREAKERS
 from broker.registry import Registry, discover
 from broker.slots import FileSlotStore
-from database import broker_sessions, idempotency, jobs
+from database import broker_sessions, failures, idempotency, jobs
 from database.crypto import Vault
 from database.engine import Database
 from services import counting
 from services.access import AccessService
 from services.accounts import AccountService
 from services.alarms import AlarmService
+from services.certificates import CertificateWatch
 from services.contract_source import AccountSource
 from services.deployments import DeploymentService
+from services.failures import FailureService
+from services.figures import FigureService
 from services.flags import FlagService
 from services.health import HealthService
 from services.jobs import Scheduler
+from services.live_figures import LiveFigures
 from services.locks import HostLocks
 from services.market_data import MarketDataService
 from services.master_contract import MasterContractService
@@ -40,6 +44,7 @@ from services.order_desk import build_order_desk
 from services.order_path import OrderPath
 from services.sessions import SessionService
 from services.symbols import SymbolService
+from services.trading_figures import TradingFigures
 from services.web_sessions import WebSessionService
 from utils.clock import SystemClock
 from utils.config import Settings
@@ -60,6 +65,14 @@ and at what is old; and how long the download of one contract is waited for befo
 
 KEPT_JOBS = timedelta(days=90)
 KEPT_LOGINS = timedelta(days=90)
+KEPT_FAILURES = timedelta(days=90)
+
+FIGURES = 30.0
+TRADING_FIGURES = 60.0
+WRITE_DOWN = 15.0
+CERTIFICATES = 3600.0
+"""Seconds between two countings of the day's figures, of trades and positions, between two times
+that a process writes down what it counted, and between two looks at the certificates."""
 
 
 def state_dir(settings: Settings) -> Path:
@@ -164,6 +177,23 @@ class Gateway:
             self.alarms,
             _redis_ping(settings),
         )
+        self.figures = FigureService(self.database, self.clock)
+        self.failures = FailureService(self.database, self.clock)
+        self.certificates = CertificateWatch(settings.certificate_hosts)
+        self._trading_figures = TradingFigures(
+            self.database, self.accounts, self.sessions, self.portfolio, self.figures, self.clock
+        )
+        self.live_figures = LiveFigures(
+            settings,
+            self.database,
+            self.clock,
+            health=self.health,
+            alarms=self.alarms,
+            accounts=self.accounts,
+            symbols=self.symbols,
+            deployments=self.deployments,
+            figures=self.figures,
+        )
         self.scheduler = Scheduler(self.database, self.clock, may_lead=settings.run_jobs)
         self._was_reconciled = False
         self._plan()
@@ -180,11 +210,14 @@ class Gateway:
         self.accounts.sync_environment()
         self._recorder.open()
         self.alarms.export()
+        self.failures.watch()
         self.scheduler.start(leads=leads)
 
     def close(self) -> None:
         """End the scheduled work and give back every connection. Safe to call twice."""
         self.scheduler.close()
+        self._write_down()
+        self.failures.close()
         self.master_contract.close()
         self.access.flush_last_used()
         self.sessions.close()
@@ -201,6 +234,19 @@ class Gateway:
         every("contracts", CONTRACTS, self._refresh_contracts, at_once=True)
         every("anomalies", ANOMALIES, self._observer.forget_quiet)
         every("prune", PRUNE, self._prune)
+        every("figures", FIGURES, self.figures.count_again, at_once=True)
+        every("trading figures", TRADING_FIGURES, self._trading_figures.count)
+        every("certificates", CERTIFICATES, self.certificates.look, leased=False, at_once=True)
+        every("write down", WRITE_DOWN, self._write_down, leased=False)
+
+    def _write_down(self) -> None:
+        """Every process: what it has counted and seen, into metrics and the database."""
+        counting.cache_used("symbols", *self.symbols.drain_use())
+        counting.cache_used("api_keys", *self.access.drain_use())
+        counting.pool_in_use(*self.database.connections())
+        self.access.flush_last_used()
+        self.figures.write_down()
+        self.failures.flush()
 
     def _reconcile(self) -> None:
         """The first run of a process looks at the whole day, later ones at what is open."""
@@ -225,6 +271,8 @@ class Gateway:
             idempotency.prune(conn, now)
             jobs.prune(conn, now - KEPT_JOBS)
             broker_sessions.prune_logins(conn, now - KEPT_LOGINS)
+            failures.prune(conn, now - KEPT_FAILURES)
+        self.figures.prune()
 
     def _has_tables(self) -> bool:
         with self.database.read() as conn:

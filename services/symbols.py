@@ -76,12 +76,21 @@ class SymbolService:
         self._numbers: dict[str, int] = {}
         self._known: dict[str, _Known] = {}
         self._loading = threading.Lock()
+        self._hits = self._misses = 0
+
+    def drain_use(self) -> tuple[int, int]:
+        """Hits and misses of the cache by symbol since the last time; a close estimate."""
+        used, self._hits, self._misses = (self._hits, self._misses), 0, 0
+        return used
 
     def lookup(self, broker: str, exchange: str, symbol: str) -> SymbolRecord | None:
         """The record of an OpenAlgo symbol, None when the broker has no such thing."""
         known = self._current(broker)
         record = known.by_symbol.get((symbol, exchange))
-        if record is None:
+        if record is not None:
+            self._hits += 1
+        else:
+            self._misses += 1
             row = self._reader.by_symbol(broker, exchange, symbol)
             if row is None:
                 return None

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
-from typing import Any, Literal, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, Protocol, cast
 
 from prometheus_client import REGISTRY as DEFAULT_REGISTRY
 from prometheus_client import (
@@ -21,6 +21,7 @@ from prometheus_client import (
     generate_latest,
     multiprocess,
 )
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 LABEL_VALUES = 100
 OTHER = "other"
@@ -159,10 +160,55 @@ def gauge(
     return cast(SafeGauge, made)
 
 
-def exposition() -> bytes:
-    """All metrics in Prometheus's text format, of all workers where there are several."""
+class Reader(Protocol):
+    """Something that is looked at when metrics are asked for, instead of being counted before."""
+
+    def collect(self) -> Iterable[Metric]:
+        """The metrics of this moment."""
+        ...
+
+
+def reading(
+    name: str,
+    meaning: str,
+    labels: Sequence[str] = (),
+    rows: Mapping[tuple[str, ...], float] | None = None,
+    *,
+    counts: bool = False,
+) -> Metric:
+    """A metric of a `Reader`: a value for each row of label values.
+
+    counts: it only grows, and begins anew at zero; its name then ends in `_total`. Beyond
+    `LABEL_VALUES` rows the rest is one row "other".
+    """
+    family = CounterMetricFamily if counts else GaugeMetricFamily
+    metric = family(name, meaning, labels=labels)
+    for row, value in _folded(rows or {}).items():
+        metric.add_metric(row, value)
+    return metric
+
+
+def _folded(rows: Mapping[tuple[str, ...], float]) -> Mapping[tuple[str, ...], float]:
+    if len(rows) <= LABEL_VALUES:
+        return rows
+    kept = dict(list(rows.items())[: LABEL_VALUES - 1])
+    rest = list(rows.items())[LABEL_VALUES - 1 :]
+    kept[(OTHER,) * len(rest[0][0])] = sum(value for _, value in rest)
+    return kept
+
+
+def exposition(*readers: Reader) -> bytes:
+    """All metrics in Prometheus's text format, of all workers where there are several.
+
+    readers: what is looked at now, in this process.
+    """
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # no types
-        return generate_latest(registry)
-    return generate_latest(DEFAULT_REGISTRY)
+        counted = generate_latest(registry)
+    else:
+        counted = generate_latest(DEFAULT_REGISTRY)
+    now = CollectorRegistry(auto_describe=False)
+    for reader in readers:
+        now.register(cast(Any, reader))
+    return counted + generate_latest(now)

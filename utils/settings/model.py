@@ -189,6 +189,13 @@ class Settings(BaseSettings):
         example="/var/log/openalgo",
         default_text="log/; /var/log/openalgo in production",
     )
+    certificate_hosts: CommaList = setting(
+        "Logs and metrics",
+        (),
+        "hosts whose TLS certificates are watched (host or host:port), separated by commas",
+        example="trade.example.com",
+        default_text="none",
+    )
     log_sample_rate: float = setting(
         "Logs and metrics",
         _default_sample_rate,

@@ -26,7 +26,7 @@ ELSEWHERE = {"REMOTE_ADDR": "203.0.113.9"}
 def served(gateway: FakeGateway, *checks: Check) -> FlaskClient:
     gateway.health.answers["check"] = Health(NOW, checks)
     gateway.health.answers["check_storage"] = Health(NOW, checks)
-    gateway.alarms.answers["export"] = None
+    gateway.live_figures.answers["exposition"] = b"# HELP one"
     app = Flask("test")
     blueprints.register(app, gateway, with_operations=True)  # type: ignore[arg-type]
     return app.test_client()

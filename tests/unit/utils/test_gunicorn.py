@@ -218,7 +218,7 @@ def test_an_access_line(status: object, code: int | None, caplog: pytest.LogCapt
     assert "QUERY_STRING" not in record.__dict__.values()
 
 
-TRACES = [f"{number * 2**32 // 1000:032x}" for number in range(1000)]
+TRACES = [f"{(2 * number + 1) * 2**31 // 1000:032x}" for number in range(1000)]
 
 
 def _lines_of(
