@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
-from cli.support import as_json, command, dump, gateway, table
+from cli.support import as_json, command, dump, fail, gateway, table
 from utils import systemd
 from utils.logging import configure_logging
+from utils.metrics import serve_counted
 
 _UNWATCHED = 60.0  # seconds, where nobody set a time within which to report
 
@@ -22,9 +23,13 @@ def jobs() -> None:
 
 
 @jobs.command("run")
+@click.option(
+    "--metrics", "metrics_at", metavar="HOST:PORT", default="",
+    help="Serve this process's metrics there; keep the address away from strangers.",
+)  # fmt: skip
 @command
-def run() -> None:
-    """Do the scheduled work until a signal ends this process; serves no HTTP.
+def run(metrics_at: str) -> None:
+    """Do the scheduled work until a signal ends this process; serves no requests.
 
     For a process of its own beside web workers with RUN_JOBS=false. Any number may run: one works,
     the others wait for its lease.
@@ -38,6 +43,12 @@ def run() -> None:
     configure_logging(here.settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
+    if metrics_at:
+        host, _, port = metrics_at.rpartition(":")
+        try:
+            serve_counted(host.strip("[]") or "127.0.0.1", int(port))
+        except (OSError, ValueError, OverflowError) as error:
+            fail(f"Metrics can't be served at '{metrics_at}': {error}.")
     here.start_background(leads=True)
     systemd.notify(systemd.READY, systemd.status("doing the scheduled work"))
     interval = systemd.watchdog_seconds() or _UNWATCHED

@@ -20,6 +20,7 @@ from prometheus_client import (
     Histogram,
     generate_latest,
     multiprocess,
+    start_http_server,
 )
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
@@ -212,3 +213,11 @@ def exposition(*readers: Reader) -> bytes:
     for reader in readers:
         now.register(cast(Any, reader))
     return counted + generate_latest(now)
+
+
+def serve_counted(host: str, port: int) -> None:
+    """Serve what this process counts at http://host:port/metrics, from a thread of its own.
+
+    For a process that answers no requests, and so has no `/metrics`.
+    """
+    start_http_server(port, host)
