@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from cli import accounts, brokers, jobs, keys, operations, users, watching
+from cli import accounts, brokers, exposure, jobs, keys, operations, users, watching
 
 
 def register(app: Flask) -> None:
@@ -20,6 +20,7 @@ def register(app: Flask) -> None:
         brokers.brokers,
         brokers.master_contract,
         jobs.jobs,
+        exposure.exposure,
         operations.orders,
         operations.kill,
         operations.flags,

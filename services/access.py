@@ -53,6 +53,11 @@ class Principal:
     key_id: int | None = None
     default_account: str | None = None
 
+    @property
+    def journal_id(self) -> int | None:
+        """The user in the journal; None for the command line, which is nobody's row."""
+        return self.user_id or None
+
     def allows(self, scope: Scope) -> bool:
         """Whether this principal has the right `scope` or a higher one."""
         return SCOPES.index(self.scope) >= SCOPES.index(scope)

@@ -202,7 +202,7 @@ class Changer:
             tag="",
             kind=kind,
             account_id=located.account.id,
-            user_id=principal.user_id,
+            user_id=principal.journal_id,
             request_id=provenance.request_id,
             created_at=now,
             deadline_at=now + timedelta(seconds=deadline.remaining()),

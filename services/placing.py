@@ -129,7 +129,7 @@ class Placer:
             tag=self._new_tag(),
             kind=IntentKind.PLACE,
             account_id=account.id,
-            user_id=principal.user_id,
+            user_id=principal.journal_id,
             request_id=provenance.request_id,
             created_at=now,
             deadline_at=now + timedelta(seconds=deadline.remaining()),
