@@ -15,12 +15,13 @@ from database import (
     intents,
     jobs,
     leases,
+    risk,
     users,
 )
 from database.base import Base
 
 FAMILIES = (
     accounts, alarms, audit, broker_sessions, deployments, failures, figures, flags, idempotency,
-    intents, jobs, leases, users,
+    intents, jobs, leases, risk, users,
 )
 metadata = Base.metadata

@@ -21,6 +21,7 @@ from services.shared_reads import Copy, SharedRead
 T = TypeVar("T")
 
 COPY_AGE = 1.0
+_TOUCHED = ("order book", "trade book", "position book", "day's position book", "funds")
 HOLDINGS_AGE = 10.0
 
 
@@ -76,6 +77,12 @@ class Books:
         """Net positions, carried forward ones included."""
         return self._get(account, "position book", _positions, deadline, max_age)
 
+    def day_positions(
+        self, account: Account, deadline: Deadline, *, max_age: float = 0.0
+    ) -> Copy[list[Position]]:
+        """What was bought and sold today alone, without what was carried forward."""
+        return self._get(account, "day's position book", _day_positions, deadline, max_age)
+
     def holdings(
         self, account: Account, deadline: Deadline, *, max_age: float = 0.0
     ) -> Copy[list[Holding]]:
@@ -101,7 +108,7 @@ class Books:
 
     def touched(self, account: Account) -> None:
         """An order went out: copies from before show the past and serve nobody any more."""
-        for what in ("order book", "trade book", "position book", "funds"):
+        for what in _TOUCHED:
             with self._guard:
                 shared = self._reads.get((account.id, what))
             if shared is not None:
@@ -135,6 +142,10 @@ def _trades(broker: Broker, deadline: Deadline) -> list[Trade]:
 
 def _positions(broker: Broker, deadline: Deadline) -> list[Position]:
     return broker.positions(deadline=deadline)
+
+
+def _day_positions(broker: Broker, deadline: Deadline) -> list[Position]:
+    return broker.positions(deadline=deadline, day=True)
 
 
 def _holdings(broker: Broker, deadline: Deadline) -> list[Holding]:

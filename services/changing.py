@@ -2,12 +2,15 @@
 
 A cancellation needs no book read when the order is ours, so the way out is as short as it can be.
 A modification is held against the order's present row first: what cannot be changed (instrument,
-side), what is filled already, and everything that a new order is held against.
+side), what is filled already, and everything that a new order is held against. One that asks for
+more, or for another price, is an entry: it passes the switches and the risk rules as a new order
+does (`services.risk`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 
@@ -18,12 +21,23 @@ from services.access import Principal
 from services.accounts import Account, AccountService
 from services.books import Books, needed
 from services.dispatch import Dispatcher, Job
-from services.errors import Conflict, InvalidRequest, NotFoundHere
+from services.errors import (
+    Conflict,
+    InvalidRequest,
+    NotFoundHere,
+    RiskLimit,
+    RiskUnreadable,
+)
 from services.locating import Located, Locator
 from services.order_models import ModifyDraft, Placed, Provenance
 from services.order_validation import check_capabilities, check_instrument, check_terms
+from services.recording import Entry
 from services.retelling import Reteller
-from services.symbols import SymbolService
+from services.risk import Admission, EntryControl
+from services.risk_rules import Wish
+from services.symbols import SymbolRecord, SymbolService
+
+_AS_IT_WAS = Admission(Priority.ENTRY)
 
 
 class Changer:
@@ -33,6 +47,7 @@ class Changer:
         self,
         accounts: AccountService,
         symbols: SymbolService,
+        entries: EntryControl,
         books: Books,
         dispatcher: Dispatcher,
         reteller: Reteller,
@@ -42,6 +57,7 @@ class Changer:
     ) -> None:
         self._accounts = accounts
         self._symbols = symbols
+        self._entries = entries
         self._books = books
         self._dispatcher = dispatcher
         self._reteller = reteller
@@ -104,7 +120,7 @@ class Changer:
         if told is not None:
             return told
         row = self._present_row(located, deadline)
-        self._check_change(located.account, draft, row)
+        record = self._check_change(located.account, draft, row)
         change = ModifyRequest(
             order_id=located.order_id,
             order_type=draft.order_type,
@@ -134,16 +150,39 @@ class Changer:
             trigger_price=draft.trigger_price,
             disclosed_quantity=draft.disclosed_quantity,
         )
-        return self._submit(
-            Job(located.account, intent, Operation.MODIFY, Priority.ENTRY, deadline, send)
+        wish = Wish(
+            located.account, record, self._accounts.broker_info(located.account.broker),
+            draft.side, draft.order_type, draft.product, draft.quantity, draft.price,
+            draft.trigger_price, replaces=row,
         )
+        with ExitStack() as held:
+            admission = self._admit(wish, intent, deadline, held)
+            job = Job(
+                located.account, intent, Operation.MODIFY, admission.priority, deadline, send
+            )
+            entry = self._dispatcher.begin(job) if admission.held else None
+        return self._submit(job, entry, admission.warnings)
 
-    def _submit(self, job: Job) -> Placed:
+    def _admit(
+        self, wish: Wish, intent: Intent, deadline: Deadline, held: ExitStack
+    ) -> Admission:
+        """Pass the switches and the risk rules, unless the order asks for nothing more."""
+        if not wish.enlarges and not wish.reprices:
+            return _AS_IT_WAS
         try:
-            order_id = self._dispatcher.submit(job)
+            return self._entries.admit(wish, deadline, held)
+        except (RiskLimit, RiskUnreadable) as error:
+            self._dispatcher.refuse(intent, error)
+            raise
+
+    def _submit(
+        self, job: Job, entry: Entry | None = None, warnings: tuple[str, ...] = ()
+    ) -> Placed:
+        try:
+            order_id = self._dispatcher.submit(job, entry)
         finally:
             self._books.touched(job.account)
-        return Placed(job.reference, order_id)
+        return Placed(job.reference, order_id, warnings=warnings)
 
     def _present_row(self, located: Located, deadline: Deadline) -> Order:
         """The order's row from a book read now, open; refusals say what it is instead."""
@@ -164,7 +203,7 @@ class Changer:
             )
         return row
 
-    def _check_change(self, account: Account, draft: ModifyDraft, row: Order) -> None:
+    def _check_change(self, account: Account, draft: ModifyDraft, row: Order) -> SymbolRecord:
         broker = self._accounts.broker_class(account.broker)
         check_capabilities(draft, broker.capabilities, broker.info.title)
         record = self._symbols.require(account.broker, draft.exchange, draft.symbol)
@@ -186,6 +225,7 @@ class Changer:
                 field="quantity",
             )
         check_instrument(draft, record, broker.info)
+        return record
 
     def _intent(
         self,

@@ -21,7 +21,15 @@ from services.accounts import Account, AccountService
 from services.books import COPY_AGE, Books, needed
 from services.children import Child, Family, side_by_side
 from services.errors import ServiceError
-from services.exposure import Exposure, ExposureReader, Key, key_of, why_not
+from services.exposure import (
+    Exposure,
+    ExposureReader,
+    Key,
+    key_of,
+    lock_name,
+    why_behind,
+    why_not,
+)
 from services.locating import Located
 from services.locks import LockBusy, NamedLocks
 from services.order_models import (
@@ -35,7 +43,6 @@ from services.order_models import (
 from services.order_validation import largest_order
 from services.orders import OrderService
 from services.recording import storage_needed
-from services.smart_orders import lock_name
 from services.symbols import SymbolRecord, SymbolService
 
 log = logging.getLogger(__name__)
@@ -269,6 +276,8 @@ class Closer:
         ]
         if same_way:
             return why_not(same_way, symbol)
+        if key in exposure.behind:
+            return why_behind(symbol)
         if key in exposure.moving:
             return f"The position of '{symbol}' was changing while it was read. Try again."
         if not left:

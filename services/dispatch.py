@@ -68,7 +68,10 @@ class Sessions(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """An intent and how to send it. `send` makes exactly one request."""
+    """An intent and how to send it. `send` makes exactly one request.
+
+    `last_look` is asked when the slot is granted: it raises when the order must not go any more.
+    """
 
     account: Account
     intent: Intent
@@ -76,6 +79,7 @@ class Job:
     priority: Priority
     deadline: Deadline
     send: Send
+    last_look: Callable[[], None] | None = None
 
     @property
     def reference(self) -> str:
@@ -93,12 +97,25 @@ class Dispatcher:
         self._settler = settler
         self._clock = clock
 
-    def submit(self, job: Job) -> str:
+    def begin(self, job: Job) -> Entry:
+        """Commit `received`: from now on everybody who counts what is in flight counts this."""
+        entry = self._entry(job)
+        entry.receive()
+        return entry
+
+    def refuse(self, intent: Intent, error: ServiceError) -> None:
+        """Journal an order that a rule refused: nothing goes out. The error gets its reference."""
+        self._recorder.entry(intent, way_out=False).not_sent(error.kind, error.message)
+        error.reference = intent.reference
+
+    def submit(self, job: Job, entry: Entry | None = None) -> str:
         """Send it; the venue's order id. Raises broker errors with `reference` set.
 
-        `OutcomeUnknown` only when the book did not tell within the deadline either.
+        `entry` is what `begin` gave for this job, if it was begun before. `OutcomeUnknown` only
+        when the book did not tell within the deadline either.
         """
-        entry = self._recorder.entry(job.intent, way_out=job.priority is Priority.EXIT)
+        if entry is None:
+            entry = self._entry(job)
         try:
             broker, slot = self._claim(job, entry)
         except (BrokerError, ServiceError) as error:
@@ -114,6 +131,9 @@ class Dispatcher:
         except (BrokerError, ServiceError) as error:
             return self._failed(job, entry, error)
 
+    def _entry(self, job: Job) -> Entry:
+        return self._recorder.entry(job.intent, way_out=job.priority is Priority.EXIT)
+
     # Before the wire ---------------------------------------------------------------------------
 
     def _claim(self, job: Job, entry: Entry) -> tuple[Broker, Slot]:
@@ -126,6 +146,8 @@ class Dispatcher:
         try:
             if job.deadline.remaining() < SHORTEST_CALL:
                 raise BrokerBusy("The wait for the broker took too long.", retry_after=1.0)
+            if job.last_look is not None:
+                job.last_look()
             entry.sending("slot granted")
         except BaseException:
             _give_back(slot)
@@ -209,9 +231,14 @@ class Dispatcher:
     def _slot_again(self, job: Job, broker: Broker, first: BrokerError) -> Slot:
         """A slot with enough time left to use it; raises `first` when there is not."""
         slot = broker.reserve(job.operation, priority=job.priority, deadline=job.deadline)
-        if job.deadline.remaining() < SHORTEST_CALL:
+        try:
+            if job.deadline.remaining() < SHORTEST_CALL:
+                raise first
+            if job.last_look is not None:
+                job.last_look()
+        except BaseException:
             _give_back(slot)
-            raise first
+            raise
         return slot
 
     def _ended_elsewhere(

@@ -99,11 +99,24 @@ class BrokerDisabled(Conflict):
     kind = "broker_disabled"
 
 
+class RiskLimit(ServiceError):
+    """A risk rule of the account refuses the order; `code` is the rule. Nothing was sent."""
+
+    http_status = 400
+    kind = "risk_limit"
+
+
 class Unavailable(ServiceError):
     """Something that the gateway itself needs (journal, lock) is not there; nothing was sent."""
 
     http_status = 503
     kind = "unavailable"
+
+
+class RiskUnreadable(Unavailable):
+    """A risk rule could not read what it needs, which is a refusal. Nothing was sent."""
+
+    kind = "risk_unreadable"
 
 
 class NeverArrived(ServiceError):
@@ -133,7 +146,9 @@ ALL_SERVICE_ERRORS: tuple[type[ServiceError], ...] = (
     DuplicateInFlight,
     IdempotencyMismatch,
     BrokerDisabled,
+    RiskLimit,
     Unavailable,
+    RiskUnreadable,
     NeverArrived,
     QueueFull,
 )

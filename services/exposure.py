@@ -7,6 +7,9 @@ Therefore: wait until no order for the instrument is about to fill, then read th
 order that does not come to rest in time is counted with what is left of it, but only when the book
 reads before and after the position read agree; else the position is moving and there is no answer.
 
+The position book may also lag behind the order book as a whole: fills that it does not show yet are
+waited for, and when they do not come the position is not certain (`services.lagging`).
+
 "On its way" are orders that the venue has not confirmed, market orders that are not filled yet, and
 orders that only our journal knows so far. Limit orders that rest in the market, and stops that wait
 for their trigger, are not: nobody can say when, or whether, they will trade.
@@ -33,15 +36,26 @@ from database import journal
 from database.journal import Intent, IntentKind, IntentState
 from services.accounts import Account
 from services.books import Books, needed
+from services.lagging import Key, LagWatch, key_of
 from services.recording import Recorder
 from utils.clock import trading_day
 
-Key = tuple[InstrumentRef, Product]
+__all__ = [
+    "Exposure",
+    "ExposureReader",
+    "Key",
+    "is_flying",
+    "key_of",
+    "lock_name",
+    "why_behind",
+    "why_not",
+]
 
 PATIENCE = 3.0
 """Seconds to wait for orders to come to rest, at most half of what the request has left."""
 
-_RECENT = timedelta(minutes=2)
+UNSEEN_FOR = timedelta(minutes=2)
+"""How long an accepted order that the book does not show is taken to be on its way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +63,15 @@ class Exposure:
     """Positions and orders of one account at one time.
 
     `in_flight` is the signed quantity still to be filled of orders on their way; `moving` are the
-    keys that changed while they were read; `unsettled` the journal's orders of open outcome.
+    keys that changed while they were read, `behind` those whose fills the positions do not show
+    yet; `unsettled` are the journal's orders of open outcome.
     """
 
     positions: list[Position]
     orders: list[Order]
     in_flight: dict[Key, int] = field(default_factory=dict)
     moving: frozenset[Key] = frozenset()
+    behind: frozenset[Key] = frozenset()
     unsettled: dict[Key, list[Intent]] = field(default_factory=dict)
 
     def net(self, key: Key) -> int:
@@ -70,6 +86,7 @@ class ExposureReader:
         self._books = books
         self._recorder = recorder
         self._clock = clock
+        self._lag = LagWatch(books, clock)
 
     def read(
         self, account: Account, matters: Callable[[Key], bool], deadline: Deadline
@@ -80,11 +97,12 @@ class ExposureReader:
             for pause in _pauses():
                 orders = self._books.orders(account, deadline).value
                 unsettled = self._unsettled(account, orders, matters)
-                flying = [row for row in orders if is_flying(row) and matters(key_of(row))]
-                if not flying and not unsettled:
-                    return Exposure(self._books.positions(account, deadline).value, orders)
+                if not _flying(orders, matters) and not unsettled:
+                    positions, missing = self._lag.positions(account, orders, matters, deadline)
+                    if not missing:
+                        return Exposure(positions, orders)
                 if patience.remaining() < pause:
-                    return self._as_it_stands(account, flying, unsettled, matters, deadline)
+                    return self._as_it_stands(account, orders, unsettled, matters, deadline)
                 self._clock.sleep(pause)
         raise AssertionError("the pauses never end")  # pragma: no cover
 
@@ -97,21 +115,22 @@ class ExposureReader:
         deadline: Deadline,
     ) -> Exposure:
         """Not everything has come to rest: count what is left, where the reads agree."""
-        positions = self._books.positions(account, deadline).value
+        positions, behind = self._lag.positions(account, before, matters, deadline)
         orders = self._books.orders(account, deadline).value
         after = {row.order_id: row for row in orders}
         moving = {
-            key_of(row) for row in before
+            key_of(row) for row in _flying(before, matters)
             if (now := after.get(row.order_id)) is None
             or now.filled_quantity != row.filled_quantity
             or now.state.is_open != row.state.is_open
         }
         in_flight: dict[Key, int] = {}
-        for row in orders:
-            if is_flying(row) and matters(key_of(row)):
-                sign = 1 if row.side is Side.BUY else -1
-                in_flight[key_of(row)] = in_flight.get(key_of(row), 0) + sign * row.pending_quantity
-        return Exposure(positions, orders, in_flight, frozenset(moving), unsettled)
+        for row in _flying(orders, matters):
+            sign = 1 if row.side is Side.BUY else -1
+            in_flight[key_of(row)] = in_flight.get(key_of(row), 0) + sign * row.pending_quantity
+        return Exposure(
+            positions, orders, in_flight, frozenset(moving), frozenset(behind), unsettled
+        )
 
     def _unsettled(
         self, account: Account, orders: list[Order], matters: Callable[[Key], bool]
@@ -124,7 +143,7 @@ class ExposureReader:
         ids = {row.order_id for row in orders}
         tags = {row.tag for row in orders if row.tag}
         now = self._clock.now()
-        since = now - _RECENT
+        since = now - UNSEEN_FOR
         with self._recorder.reading() as conn:
             waiting = journal.open_intents(conn, account_id=account.id)
             unseen = journal.unseen(conn, account.id, since)
@@ -155,13 +174,26 @@ def why_not(intents: list[Intent], symbol: str) -> str:
     )
 
 
-def key_of(row: Order | Position) -> Key:
-    """Instrument and product of a row."""
-    return row.instrument, row.product
+def why_behind(symbol: str) -> str:
+    """Why a position cannot be acted upon whose fills the venue does not show yet."""
+    return (
+        f"The broker's position book does not show the latest fills of '{symbol}' yet, so the "
+        "position is not certain. Nothing was sent; try again."
+    )
+
+
+def lock_name(account: Account, key: Key) -> str:
+    """The name under which everyone locks a position who reads it before trading."""
+    ref, product = key
+    return f"position/{account.id}/{ref.exchange}/{ref.token}/{product}"
 
 
 def _key_of_intent(intent: Intent) -> Key:
     return InstrumentRef(Exchange(intent.exchange), intent.token), Product(intent.product)
+
+
+def _flying(orders: list[Order], matters: Callable[[Key], bool]) -> list[Order]:
+    return [row for row in orders if is_flying(row) and matters(key_of(row))]
 
 
 def is_flying(row: Order) -> bool:

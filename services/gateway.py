@@ -42,6 +42,7 @@ from services.master_contract import MasterContractService
 from services.observer import BrokerObserver
 from services.order_desk import build_order_desk
 from services.order_path import OrderPath
+from services.risk_limits import RiskLimitService
 from services.sessions import SessionService
 from services.symbols import SymbolService
 from services.trading_figures import TradingFigures
@@ -59,9 +60,11 @@ KEEP_ALIVE = 30.0
 ANOMALIES = 300.0
 CONTRACTS = 300.0
 CONTRACT_PATIENCE = 900.0
+RISK = 15.0
 PRUNE = 3600.0
-"""Seconds between two looks at the sessions, at anomalies that may be over, at the master contracts
-and at what is old; and how long the download of one contract is waited for before the next one."""
+"""Seconds between two looks at the sessions, at anomalies that may be over, at the contracts, at
+the day's results where a risk rule hangs on them, and at what is old; and how long the download of
+one contract is waited for before the next one."""
 
 KEPT_JOBS = timedelta(days=90)
 KEPT_LOGINS = timedelta(days=90)
@@ -114,6 +117,7 @@ class Gateway:
         self.flags = FlagService(self.database, self.clock)
         self.alarms = AlarmService(self.database, self.clock)
         self.deployments = DeploymentService(self.database, self.clock, settings.environment)
+        self.risk_limits = RiskLimitService(self.database, settings, self.flags, self.clock)
         self.access = AccessService(
             self.database, self.flags, self.clock, settings.api_key_pepper.get_secret_value()
         )
@@ -156,6 +160,7 @@ class Gateway:
             symbols=self.symbols,
             market_data=self.market_data,
             flags=self.flags,
+            limits=self.risk_limits,
             alarms=self.alarms,
             locks=self.locks,
             clock=self.clock,
@@ -169,6 +174,7 @@ class Gateway:
         self.idempotency = desk.idempotency
         self.reconciler = desk.reconciler
         self._recorder = desk.recorder
+        self.risk_watch = desk.risk_watch
         self.health = HealthService(
             self.database,
             self.clock,
@@ -232,6 +238,7 @@ class Gateway:
         every("sessions", KEEP_ALIVE, self.sessions.keep_alive, at_once=True)
         every("reconcile", self.settings.reconcile_interval, self._reconcile, at_once=True)
         every("contracts", CONTRACTS, self._refresh_contracts, at_once=True)
+        every("risk", RISK, self.risk_watch.look)
         every("anomalies", ANOMALIES, self._observer.forget_quiet)
         every("prune", PRUNE, self._prune)
         every("figures", FIGURES, self.figures.count_again, at_once=True)
@@ -273,6 +280,7 @@ class Gateway:
             broker_sessions.prune_logins(conn, now - KEPT_LOGINS)
             failures.prune(conn, now - KEPT_FAILURES)
         self.figures.prune()
+        self.risk_watch.prune(KEPT_LOGINS)
 
     def _has_tables(self) -> bool:
         with self.database.read() as conn:

@@ -34,6 +34,10 @@ from services.portfolio import PortfolioService
 from services.reconciler import Reconciler
 from services.recording import Recorder
 from services.retelling import Reteller
+from services.risk import EntryControl
+from services.risk_facts import RiskReader
+from services.risk_limits import RiskLimitService
+from services.risk_watch import RiskWatch
 from services.sessions import SessionService
 from services.settling import Settler
 from services.smart_orders import SmartOrderService
@@ -53,6 +57,7 @@ class OrderDesk:
     idempotency: IdempotencyService
     reconciler: Reconciler
     recorder: Recorder
+    risk_watch: RiskWatch
 
 
 def build_order_desk(
@@ -63,6 +68,7 @@ def build_order_desk(
     symbols: SymbolService,
     market_data: MarketDataService,
     flags: FlagService,
+    limits: RiskLimitService,
     alarms: AlarmService,
     locks: NamedLocks,
     clock: Clock,
@@ -80,16 +86,18 @@ def build_order_desk(
     dispatcher = Dispatcher(sessions, recorder, settler, clock)
     reteller = Reteller(recorder, settler)
     locator = Locator(accounts, books, recorder, clock)
+    exposure = ExposureReader(books, recorder, clock)
+    facts = RiskReader(books, market_data, recorder, database, clock)
+    entries = EntryControl(accounts, flags, limits, facts, books, exposure, locks, clock)
     placer = Placer(
-        accounts, symbols, flags, books, dispatcher, reteller, clock, reference, tag
+        accounts, symbols, entries, books, dispatcher, reteller, clock, reference, tag
     )
     changer = Changer(
-        accounts, symbols, books, dispatcher, reteller, locator, clock, reference
+        accounts, symbols, entries, books, dispatcher, reteller, locator, clock, reference
     )
     orders = OrderService(
         placer, changer, locator, recorder, reteller, clock, timeout=timeout
     )
-    exposure = ExposureReader(books, recorder, clock)
     closer = Closer(orders, accounts, symbols, books, exposure, locks, clock)
     return OrderDesk(
         books=books,
@@ -107,4 +115,5 @@ def build_order_desk(
             timeout=timeout,
         ),
         recorder=recorder,
+        risk_watch=RiskWatch(accounts, sessions, limits, facts, alarms, clock, timeout=timeout),
     )

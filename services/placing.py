@@ -1,12 +1,13 @@
 """Places orders: validation first, then the one function that submits.
 
-`broker.place` is called in `_submit` and nowhere else in the project.
+`broker.place` is called in `_job` and nowhere else in the project.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import timedelta
 
 from broker.base import Broker, Clock, Deadline, Operation, Priority, Slot
@@ -16,9 +17,8 @@ from services.access import Principal
 from services.accounts import Account, AccountService
 from services.books import Books
 from services.dispatch import Dispatcher, Job
-from services.errors import BrokerDisabled
-from services.flags import KILL_SWITCH, FlagService
-from services.order_models import OrderDraft, Placed, Provenance
+from services.errors import RiskLimit, RiskUnreadable
+from services.order_models import OrderDraft, Origin, Placed, Provenance
 from services.order_validation import (
     check_capabilities,
     check_instrument,
@@ -27,9 +27,13 @@ from services.order_validation import (
 )
 from services.recording import storage_needed
 from services.retelling import Reteller
+from services.risk import Admission, EntryControl
+from services.risk_rules import Wish
 from services.symbols import SymbolRecord, SymbolService
 
 log = logging.getLogger(__name__)
+
+_EXIT = Admission(Priority.EXIT)
 
 
 class Placer:
@@ -39,7 +43,7 @@ class Placer:
         self,
         accounts: AccountService,
         symbols: SymbolService,
-        flags: FlagService,
+        entries: EntryControl,
         books: Books,
         dispatcher: Dispatcher,
         reteller: Reteller,
@@ -49,7 +53,7 @@ class Placer:
     ) -> None:
         self._accounts = accounts
         self._symbols = symbols
-        self._flags = flags
+        self._entries = entries
         self._books = books
         self._dispatcher = dispatcher
         self._reteller = reteller
@@ -72,15 +76,22 @@ class Placer:
         if told is not None:
             return told
         with storage_needed():
-            if priority is not Priority.EXIT:
-                self.check_entries(account)
             record, warnings = self.check(account, draft)
         order = to_request(draft, record.ref)
         intent = self._intent(principal, account, draft, record, provenance, deadline)
+        entry = None
+        with ExitStack() as held:
+            admission = _EXIT
+            if priority is not Priority.EXIT:
+                admission = self._admit(account, draft, record, intent, deadline, held)
+            job = self._job(account, intent, order, admission.priority, deadline)
+            if admission.held:
+                entry = self._dispatcher.begin(job)
+        warnings += admission.warnings
         for warning in warnings:
             log.warning("order warning: %s", warning, extra={"reference": intent.reference})
         try:
-            order_id = self._submit(account, intent, order, priority, deadline)
+            order_id = self._dispatcher.submit(job, entry)
         finally:
             self._books.touched(account)
         return Placed(intent.reference, order_id, warnings=warnings)
@@ -93,25 +104,45 @@ class Placer:
         record = self._symbols.require(account.broker, draft.exchange, draft.symbol)
         return record, check_instrument(draft, record, broker.info)
 
-    def check_entries(self, account: Account) -> None:
-        """`BrokerDisabled` while entries are switched off, by the broker's or the kill switch."""
-        self._accounts.require_broker(account.broker)
-        if self._flags.is_on(KILL_SWITCH):
-            raise BrokerDisabled("The kill switch is on: no new orders; exits and cancels go on.")
+    def _admit(
+        self,
+        account: Account,
+        draft: OrderDraft,
+        record: SymbolRecord,
+        intent: Intent,
+        deadline: Deadline,
+        held: ExitStack,
+    ) -> Admission:
+        """Pass the switches and the risk rules; what a rule refuses is in the journal."""
+        wish = Wish(
+            account, record, self._accounts.broker_info(account.broker), draft.side,
+            draft.order_type, draft.product, draft.quantity, draft.price, draft.trigger_price,
+        )
+        may_reduce = intent.origin != Origin.SMART  # holds the position's lock and has read it
+        try:
+            return self._entries.admit(wish, deadline, held, may_reduce=may_reduce)
+        except (RiskLimit, RiskUnreadable) as error:
+            self._dispatcher.refuse(intent, error)
+            raise
 
-    def _submit(
+    def _job(
         self,
         account: Account,
         intent: Intent,
         order: OrderRequest,
         priority: Priority,
         deadline: Deadline,
-    ) -> str:
+    ) -> Job:
         def send(broker: Broker, slot: Slot, due: Deadline) -> str:
             return broker.place(order, intent.tag, slot=slot, deadline=due)
 
-        return self._dispatcher.submit(
-            Job(account, intent, Operation.PLACE, priority, deadline, send)
+        def last_look() -> None:
+            self._entries.check_switches(account)
+
+        entry = priority is not Priority.EXIT
+        return Job(
+            account, intent, Operation.PLACE, priority, deadline, send,
+            last_look if entry else None,
         )
 
     def _intent(

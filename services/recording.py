@@ -76,8 +76,9 @@ class Entry:
         self._late = False
 
     def receive(self) -> None:
-        """Commit `received`, before a wait."""
-        self._first([])
+        """Commit `received`, before a wait; once."""
+        if not self._id and not self._late:
+            self._first([])
 
     def sending(self, cause: str) -> None:
         """Commit `sending` (and `received`, when that was not committed before).

@@ -21,7 +21,16 @@ from database import journal
 from services.access import Principal
 from services.accounts import Account, AccountService
 from services.errors import Conflict, InvalidRequest
-from services.exposure import Exposure, ExposureReader, Key, is_flying, key_of, why_not
+from services.exposure import (
+    Exposure,
+    ExposureReader,
+    Key,
+    is_flying,
+    key_of,
+    lock_name,
+    why_behind,
+    why_not,
+)
 from services.locks import NamedLocks
 from services.order_models import NOWHERE, OrderDraft, Origin, Provenance, SmartResult
 from services.order_validation import MAX_QUANTITY, check_terms, quantity_step
@@ -146,6 +155,8 @@ class SmartOrderService:
         """The net position with what is on its way; `Conflict` when nobody can say."""
         if key in exposure.unsettled:
             raise Conflict(why_not(exposure.unsettled[key], symbol), retry_after=1.0)
+        if key in exposure.behind:
+            raise Conflict(why_behind(symbol), retry_after=1.0)
         if key in exposure.moving:
             raise Conflict(
                 f"The position of '{symbol}' was changing while it was read. Nothing was sent; "
@@ -179,12 +190,6 @@ class SmartOrderService:
 def _fitting_side(draft: OrderDraft) -> Side:
     """The side that a stop's two prices are for; which one is traded shows only later."""
     return Side.BUY if draft.trigger_price <= draft.price else Side.SELL
-
-
-def lock_name(account: Account, key: Key) -> str:
-    """The name under which everyone locks a position who reads it before trading."""
-    ref, product = key
-    return f"position/{account.id}/{ref.exchange}/{ref.token}/{product}"
 
 
 def _priority(held: int, expected: int, side: Side, quantity: int) -> Priority:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from simulator.clock import IST
 from simulator.market.prices import PriceBook
 from simulator.oms.accounts import Account, Holding, Position
+from simulator.oms.orders import BUY, Trade
 from simulator.profiles import SEGMENT_NUMBERS, Profile
 from simulator.settings import Quirks
 
@@ -107,16 +110,42 @@ def position_row(
 
 
 def position_rows(
-    accounts: list[Account], which: str, profile: Profile, quirks: Quirks, prices: PriceBook
+    accounts: list[Account],
+    which: str,
+    profile: Profile,
+    quirks: Quirks,
+    prices: PriceBook,
+    unseen: Sequence[Trade] = (),
 ) -> list[bytes]:
-    """All rows of some accounts, as JSON."""
+    """All rows of some accounts, as JSON; `unseen` are executions that have not arrived here."""
     rows: list[bytes] = []
     for account in accounts:
         for position in account.positions.values():
+            if unseen:
+                position = _without(account, position, unseen)
             row = position_row(account, position, which, profile, quirks, prices)
             if row is not None:
                 rows.append(json.dumps(row, separators=(",", ":")).encode())
     return rows
+
+
+def _without(account: Account, position: Position, unseen: Sequence[Trade]) -> Position:
+    """The position as it was before these executions; only what its row tells is right in it."""
+    earlier = replace(position)
+    for trade in unseen:
+        order = trade.order
+        if order.account is not account or order.product != position.product:
+            continue
+        if order.instrument is not position.instrument:
+            continue
+        amount = trade.quantity * trade.price
+        if order.side == BUY:
+            earlier.buy_quantity -= trade.quantity
+            earlier.buy_amount -= amount
+        else:
+            earlier.sell_quantity -= trade.quantity
+            earlier.sell_amount -= amount
+    return earlier
 
 
 def holdings(account: Account, quirks: Quirks, at: float) -> dict[str, Any]:

@@ -27,7 +27,11 @@ def _positions(ctx: Context, accounts: list[Account]) -> tuple[bytes, bool]:
             kind="any.allowOnly",
         )
     engine = ctx.engine
-    rows = portfolio.position_rows(accounts, which, engine.profile, engine.quirks, engine.prices)
+    cutoff = ctx.cutoff
+    unseen = [] if cutoff is None else [t for t in engine.trades if t.report.mono > cutoff]
+    rows = portfolio.position_rows(
+        accounts, which, engine.profile, engine.quirks, engine.prices, unseen
+    )
     body = array(rows)
     if not engine.quirks.positions_bare:
         body = b'{"positionList":' + body + b"}"

@@ -169,6 +169,22 @@ def test_stale_book_shows_the_earlier_state(b: XtsClient) -> None:
     assert b.row(app_id)["OrderStatus"] == "Cancelled"
 
 
+def test_a_stale_position_book_lacks_the_latest_fills(b: XtsClient) -> None:
+    def shown(which: str) -> list[tuple[str, str]]:
+        reply = b.call("GET", "/portfolio/dealerpositions", clientID=STARS, dayOrNet=which)
+        rows = reply.json()["result"]["positionList"]
+        return [(row["OpenBuyQuantity"], row["Quantity"]) for row in rows if row["LoginID"]]
+
+    b.sim.control("limits", {"mode": "off"})
+    b.placed(orderQuantity=3)
+    b.sim.control("clock", {"advance_seconds": 100})
+    b.placed(orderQuantity=2)
+    assert ("5", "5") in shown("NetWise")
+    b.sim.faults({"route": "GET /portfolio/*", "fault": "stale_book", "ms": 50_000})
+    assert ("3", "3") in shown("NetWise")
+    assert ("3", "3") in shown("DayWise")
+
+
 @pytest.mark.parametrize("kind", ["html_200", "empty_body", "error_502_html"])
 def test_acceptance_can_be_overridden(b: XtsClient, kind: str) -> None:
     fault(b, kind, accepted=True)

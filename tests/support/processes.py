@@ -9,6 +9,7 @@ from database.journal import Intent, IntentEvent
 from services.access import Principal
 from services.market_data import MarketDataService
 from services.order_desk import OrderDesk, build_order_desk
+from services.risk_limits import RiskLimitService
 from services.symbols import SymbolService
 from tests.support.stacks import Stack
 
@@ -21,6 +22,9 @@ class Process:
         self.database = stack.database
         self.clock = stack.clock
         self.account = stack.account
+        self.limits = RiskLimitService(
+            stack.database, stack.settings, stack.flags, stack.clock
+        )
         self.desk: OrderDesk = build_order_desk(
             database=stack.database,
             accounts=stack.accounts,
@@ -28,6 +32,7 @@ class Process:
             symbols=symbols,
             market_data=MarketDataService(stack.sessions, stack.accounts, symbols, stack.clock),
             flags=stack.flags,
+            limits=self.limits,
             alarms=stack.alarms,
             locks=stack.locks,
             clock=stack.clock,

@@ -23,6 +23,7 @@ class Row:
     price_low: Decimal | None = None
     price_high: Decimal | None = None
     tradable: bool = True
+    multiplier: Decimal = Decimal(1)
 
     @property
     def ref(self) -> InstrumentRef:

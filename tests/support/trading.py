@@ -61,7 +61,7 @@ from broker.models import (
 from database.engine import Database
 from services.order_models import OrderDraft
 from tests.support.processes import Process
-from tests.support.stacks import BASE_URL, Stack
+from tests.support.stacks import BASE_URL, Stack, environment
 from tests.support.symbols import SYMBOLS, FakeSymbols, ref_of
 from tests.support.venue import VENUES, Plugins, Venue, VenueBroker, quote_of
 
@@ -88,6 +88,7 @@ class TradingVenue(Venue):
     fill_market: bool = True
     effective: bool = True
     hidden: dict[str, int] = field(default_factory=dict)
+    lagging: dict[str, int] = field(default_factory=dict)
     foreign: list[Order] = field(default_factory=list)
     holdings_held: list[Holding] = field(default_factory=list)
     next_id: int = 1210000001
@@ -154,11 +155,30 @@ class TradingVenue(Venue):
 
     def net(self) -> dict[tuple[InstrumentRef, Product], int]:
         """Net positions: what was there, and every fill."""
-        net = defaultdict(int, self.opening)
+        return {key: bought - sold for key, (bought, sold) in self.traded(lag=False).items()}
+
+    def traded(
+        self, *, day: bool = False, lag: bool = True
+    ) -> dict[tuple[InstrumentRef, Product], tuple[int, int]]:
+        """Bought and sold by key: every fill, and without `day` what was there before.
+
+        With `lag` the orders in `lagging` have not reached the position book yet.
+        """
+        found: dict[tuple[InstrumentRef, Product], tuple[int, int]] = {}
+        if not day:
+            found = {key: (max(0, had), max(0, -had)) for key, had in self.opening.items()}
         for row in self.book:
-            sign = 1 if row.side is Side.BUY else -1
-            net[row.instrument, row.product] += sign * row.filled_quantity
-        return dict(net)
+            key = row.instrument, row.product
+            bought, sold = found.get(key, (0, 0))
+            filled = row.filled_quantity
+            if lag and self.lagging.get(row.order_id, 0) > 0:
+                filled = 0
+            found[key] = (
+                (bought + filled, sold) if row.side is Side.BUY else (bought, sold + filled)
+            )
+        if lag:
+            self.lagging = {order: reads - 1 for order, reads in self.lagging.items()}
+        return found
 
 
 class FakeSlot(Slot):
@@ -348,10 +368,10 @@ class TradingBroker(VenueBroker):
         self._read("positions")
         return [
             Position(
-                ref, f"BROKER {ref.token}", product, quantity, max(quantity, 0),
-                max(-quantity, 0), Decimal(100), Decimal(100), Decimal(1), None, None, "*****",
+                ref, f"BROKER {ref.token}", product, bought - sold, bought, sold,
+                Decimal(100), Decimal(100), Decimal(1), None, None, "*****",
             )
-            for (ref, product), quantity in self.venue.net().items()
+            for (ref, product), (bought, sold) in self.venue.traded(day=day).items()
         ]
 
     def holdings(self, *, deadline: Deadline) -> list[Holding]:
@@ -378,7 +398,9 @@ class TradingPlugins(Plugins):
 class Trader(Process):
     """One process of a gateway that trades at the `TradingVenue`."""
 
-    def __init__(self, database: Database, folder: Path, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, folder: Path, clock: Clock, **variables: str
+    ) -> None:
         found = VENUES.get(BASE_URL)
         if not isinstance(found, TradingVenue):
             found = VENUES[BASE_URL] = TradingVenue()
@@ -386,7 +408,10 @@ class Trader(Process):
         self.stack_folder = folder
         self.symbols = FakeSymbols()
         super().__init__(
-            Stack(database, folder, clock, registry=TradingPlugins()),
+            Stack(
+                database, folder, clock, registry=TradingPlugins(),
+                variables=environment(**variables),
+            ),
             self.symbols,  # type: ignore[arg-type]
         )
 

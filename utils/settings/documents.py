@@ -36,8 +36,8 @@ GROUPS: dict[str, str] = {
     ),
     "Sandbox": "Trading with the simulator on this machine, for development and trying out.",
     "Risk": (
-        "Limits for each account; all are off until set, and a refusal names the rule. "
-        "A version that does not enforce one of them refuses to start with it."
+        "Limits for each account; all are off until set, and a refusal names the rule "
+        "(docs/risk.md). The risk page sets other limits for single accounts."
     ),
     "Backup": (
         "Where backups go and how long they stay. A version that makes no backups by itself "

@@ -295,12 +295,17 @@ class Settings(BaseSettings):
         "Risk", None, "largest value of one order, ₹", gt=0, example="500000", default_text="off"
     )
     risk_max_position_quantity: int | None = setting(
-        "Risk", None, "largest net position in one symbol", gt=0, example="9000", default_text="off"
+        "Risk",
+        None,
+        "largest position in one symbol, orders that work included",
+        gt=0,
+        example="9000",
+        default_text="off",
     )
     risk_max_position_percent: Decimal | None = setting(
         "Risk",
         None,
-        "largest position in one symbol, % of capital",
+        "largest value of a position in one symbol, orders that work included, % of capital",
         gt=0,
         le=1000,
         example="20",
@@ -309,7 +314,8 @@ class Settings(BaseSettings):
     risk_per_trade_percent: Decimal | None = setting(
         "Risk",
         None,
-        "most that one trade may lose to its trigger, % of capital",
+        "most that one trade may lose to its trigger, or to a working stop, % of capital; "
+        "without either all that it is worth",
         gt=0,
         le=100,
         example="2",
@@ -338,19 +344,14 @@ class Settings(BaseSettings):
     risk_price_band_percent: Decimal | None = setting(
         "Risk",
         None,
-        "furthest a limit price may be from the last price, %",
+        "furthest a limit or trigger price may be from the last price, %",
         gt=0,
         le=100,
         example="5",
         default_text="off",
     )
     risk_max_orders_per_day: int | None = setting(
-        "Risk",
-        None,
-        "most entries of an account in a day",
-        gt=0,
-        example="500",
-        default_text="off",
+        "Risk", None, "most orders of an account in a day", gt=0, example="500", default_text="off"
     )
     risk_allowed_exchanges: UpperList = setting(
         "Risk",

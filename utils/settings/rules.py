@@ -14,7 +14,7 @@ from utils.settings.faults import Fault
 from utils.settings.layers import DEFAULT, variable
 from utils.settings.model import Settings
 
-NOT_ENFORCED = ("risk_", "backup_dir", "backup_interval", "backup_retention_days", "backup_keep")
+NOT_ENFORCED = ("backup_dir", "backup_interval", "backup_retention_days", "backup_keep")
 """Fields whose meaning is settled, while the service that acts on them is still to come. Whoever
 adds one takes its fields out of here."""
 

@@ -13,9 +13,9 @@ from database.engine import Database
 from database.errors import DatabaseUnavailable
 from services.closing import still_to_close
 from services.errors import Unavailable
+from services.exposure import lock_name
 from services.flags import KILL_SWITCH
 from services.order_models import ChildResult, ChildStatus, Provenance
-from services.smart_orders import lock_name
 from tests.support.clocks import ManualClock
 from tests.support.trading import Trader, draft, ref_of, request
 from tests.support.venue import VENUES

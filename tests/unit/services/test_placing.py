@@ -126,7 +126,7 @@ def test_switches_stop_entries_and_let_exits_through(trader: Trader, how: str) -
         trader.stack.accounts.set_broker_enabled("jainam_prop", False, "asha")
     with pytest.raises(BrokerDisabled):
         place(trader)
-    assert trader.venue.wire == []
+    assert trader.venue.placed == []
     assert place(trader, priority=Priority.EXIT).order_id
 
 

@@ -21,10 +21,11 @@ from services.errors import (
     Unavailable,
     UnknownSymbol,
 )
+from services.exposure import lock_name
 from services.flags import KILL_SWITCH
 from services.locks import LockBusy
 from services.order_models import OrderDraft, Provenance, SmartResult
-from services.smart_orders import MATCHED, NOTHING_TO_EXIT, Trade, decide, lock_name
+from services.smart_orders import MATCHED, NOTHING_TO_EXIT, Trade, decide
 from tests.support.clocks import ManualClock
 from tests.support.trading import Trader, draft, ref_of, request
 from tests.support.venue import VENUES

@@ -369,9 +369,8 @@ class TestRules:
     def test_a_limit_that_nothing_enforces_is_refused(
         self, base: dict[str, str], tmp_path: Path
     ) -> None:
-        environ = {**base, "RISK_MAX_DAILY_LOSS": "25000", "BACKUP_KEEP": "9"}
+        environ = {**base, "BACKUP_KEEP": "9"}
         assert faults(environ, tmp_path) == {
-            "RISK_MAX_DAILY_LOSS": "is not enforced by this version: unset it",
             "BACKUP_KEEP": "is not enforced by this version: unset it",
         }
 

@@ -1,0 +1,238 @@
+"""Who may enter the market: the switches, the risk rules, and the way out that is always open.
+
+Every order that is not known to be an exit is admitted here before it is sent, and so is every
+modification that asks for more. What the switches or a rule refuse may still go when it only
+reduces a position: then it is an exit. Where a rule adds up what concurrent orders change, the
+orders of the account are checked one after the other, each with the ones before it in the journal.
+
+Without limits that are on, admission costs a few look-ups in memory.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import lru_cache
+
+from broker.base import Clock, Deadline, Priority
+from broker.errors import BrokerError
+from broker.models import InstrumentRef, Product, Side
+from database.errors import StorageError
+from services.accounts import Account, AccountService
+from services.books import COPY_AGE, HOLDINGS_AGE, Books
+from services.errors import (
+    BrokerDisabled,
+    RiskLimit,
+    RiskUnreadable,
+    ServiceError,
+)
+from services.exposure import ExposureReader, is_flying, key_of, lock_name
+from services.flags import KILL_SWITCH, FlagService
+from services.locks import NamedLocks
+from services.recording import storage_needed
+from services.risk_facts import RiskReader
+from services.risk_limits import RiskLimits, RiskLimitService, variable_of
+from services.risk_rules import RULES, Rule, Wish
+from utils.clock import ist
+from utils.metrics import counter
+
+log = logging.getLogger(__name__)
+
+LOCK_SHARE = 0.5
+"""What waiting for a lock may take of the request's time."""
+
+_GLANCE = 2.0
+"""Seconds for the look at a copy that saves most refused orders the full reads."""
+
+_REFUSALS = counter(
+    "openalgo_risk_refusals_total", "Orders that a risk rule refused, by account and rule.",
+    ("account", "rule"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """An order may go, with this priority; `held`: locks are kept until it is in the journal."""
+
+    priority: Priority
+    held: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+_FREE = Admission(Priority.ENTRY)
+
+
+class EntryControl:
+    """Admits or refuses entries."""
+
+    def __init__(
+        self,
+        accounts: AccountService,
+        flags: FlagService,
+        limits: RiskLimitService,
+        reader: RiskReader,
+        books: Books,
+        exposure: ExposureReader,
+        locks: NamedLocks,
+        clock: Clock,
+    ) -> None:
+        self._accounts = accounts
+        self._flags = flags
+        self._limits = limits
+        self._reader = reader
+        self._books = books
+        self._exposure = exposure
+        self._locks = locks
+        self._clock = clock
+
+    def check_switches(self, account: Account) -> None:
+        """`BrokerDisabled` while entries are switched off, by the broker's or the kill switch."""
+        with storage_needed():
+            self._accounts.require_broker(account.broker)
+            if self._flags.is_on(KILL_SWITCH):
+                raise BrokerDisabled(
+                    "The kill switch is on: no new orders; exits and cancels go on."
+                )
+
+    def admit(
+        self, wish: Wish, deadline: Deadline, held: ExitStack, *, may_reduce: bool = True
+    ) -> Admission:
+        """Let an order pass, or raise why not.
+
+        The caller commits its intent before it closes `held`, where `Admission.held` says so.
+        `may_reduce` False: the caller holds the position's lock and knows that this is an entry.
+        `BrokerDisabled`, `RiskLimit` (the rule and its figures), `RiskUnreadable`, `LockBusy`.
+        """
+        try:
+            if wish.enlarges:
+                self.check_switches(wish.account)
+            with storage_needed():
+                limits = self._limits.of(wish.account)
+            rules = rules_of(limits)
+            if not rules and limits.square_off_time is None:
+                return _FREE
+            return self._as_entry(wish, limits, rules, deadline, held)
+        except (BrokerDisabled, RiskLimit, RiskUnreadable) as refusal:
+            held.close()
+            if may_reduce and self._only_reduces(wish, deadline, held, refusal):
+                return Admission(Priority.EXIT, held=True)
+            held.close()
+            raise
+
+    def warnings(self, wish: Wish, limits: RiskLimits) -> tuple[str, ...]:
+        """What is said about an order that is not refused."""
+        at = limits.square_off_at
+        if at is None or wish.product is not Product.MIS or ist(self._clock.now()).time() < at:
+            return ()
+        words = (
+            f"It is past the square-off time {at:%H:%M} IST: the broker may close intraday (MIS) "
+            "positions at any moment."
+        )
+        return (words,)
+
+    # Entries -----------------------------------------------------------------------------------
+
+    def _as_entry(
+        self,
+        wish: Wish,
+        limits: RiskLimits,
+        rules: tuple[Rule, ...],
+        deadline: Deadline,
+        held: ExitStack,
+    ) -> Admission:
+        sums = any(rule.sums for rule in rules)
+        if sums:
+            name = f"risk/{wish.account.id}"
+            held.enter_context(self._locks.lock(name, deadline.remaining() * LOCK_SHARE))
+        facts = self._reader.facts(wish, deadline)
+        for rule in rules:
+            if wish.replaces is not None and not wish.enlarges and not rule.on_price:
+                continue
+            try:
+                words = rule.check(wish, limits, facts)
+            except (BrokerError, ServiceError, StorageError) as error:
+                raise self._unreadable(wish, rule, error) from error
+            if words:
+                _REFUSALS.inc(account=wish.account.label, rule=rule.name)
+                raise RiskLimit(
+                    f"{variable_of(rule.name)} of '{wish.account.label}' refuses this order: "
+                    f"{words}. Nothing was sent.",
+                    code=f"risk_{rule.name}",
+                )
+        return Admission(Priority.ENTRY, held=sums, warnings=self.warnings(wish, limits))
+
+    def _unreadable(self, wish: Wish, rule: Rule, error: Exception) -> RiskUnreadable:
+        words = error.message if isinstance(error, BrokerError | ServiceError) else f"{error}."
+        after = getattr(error, "retry_after", None)
+        _REFUSALS.inc(account=wish.account.label, rule="unreadable")
+        return RiskUnreadable(
+            f"{variable_of(rule.name)} of '{wish.account.label}' refuses this order: what it "
+            f"needs could not be read. {words} Nothing was sent.",
+            retry_after=1.0 if after is None else after,
+        )
+
+    # Exits -------------------------------------------------------------------------------------
+
+    def _only_reduces(
+        self, wish: Wish, deadline: Deadline, held: ExitStack, refusal: ServiceError
+    ) -> bool:
+        """Whether the order, with all that work beside it, can only make a position smaller.
+
+        True leaves the position's lock in `held`. What cannot be read is no exit, and the refusal
+        says so.
+        """
+        try:
+            return self._might_reduce(wish, deadline) and self._does_reduce(wish, deadline, held)
+        except (BrokerError, ServiceError, StorageError) as error:
+            log.info("a refused order may be an exit, which cannot be told", extra={
+                "account": wish.account.label, "error": str(error)})
+            refusal.message += " Whether it only reduces a position could not be read."
+            return False
+
+    def _might_reduce(self, wish: Wish, deadline: Deadline) -> bool:
+        """A look at a copy of the positions, which is enough to see that most orders do not."""
+        rows = self._books.positions(wish.account, deadline.within(_GLANCE), max_age=COPY_AGE).value
+        net = sum(row.quantity for row in rows if key_of(row) == _key(wish))
+        return _against(wish.side, net) > 0 or self._deliverable(wish, deadline) > 0
+
+    def _does_reduce(self, wish: Wish, deadline: Deadline, held: ExitStack) -> bool:
+        key = _key(wish)
+        held.enter_context(
+            self._locks.lock(lock_name(wish.account, key), deadline.remaining() * LOCK_SHARE)
+        )
+        exposure = self._exposure.read(wish.account, lambda other: other == key, deadline)
+        if key in exposure.unsettled or key in exposure.moving or key in exposure.behind:
+            return False
+        shown = _against(wish.side, exposure.net(key))
+        expected = _against(wish.side, exposure.net(key) + exposure.in_flight.get(key, 0))
+        beside = sum(
+            row.pending_quantity for row in exposure.orders
+            if row.state.is_open and row.side is wish.side and key_of(row) == key
+            and not is_flying(row)
+            and (wish.replaces is None or row.order_id != wish.replaces.order_id)
+        )
+        free = min(shown, expected) - beside + self._deliverable(wish, deadline)
+        return wish.remaining <= free
+
+    def _deliverable(self, wish: Wish, deadline: Deadline) -> int:
+        """Shares of the demat account that a delivery sale takes from, without a position."""
+        if wish.product is not Product.CNC or wish.side is not Side.SELL:
+            return 0
+        rows = self._books.holdings(wish.account, deadline, max_age=HOLDINGS_AGE).value
+        return sum(row.sellable for row in rows if wish.record.ref in row.instruments)
+
+
+@lru_cache(maxsize=256)
+def rules_of(limits: RiskLimits) -> tuple[Rule, ...]:
+    """The rules that are on."""
+    return tuple(rule for rule in RULES if limits.is_on(rule.name))
+
+
+def _key(wish: Wish) -> tuple[InstrumentRef, Product]:
+    return wish.record.ref, wish.product
+
+
+def _against(side: Side, net: int) -> int:
+    """How much of a net position an order of this side can close; negative: it would add."""
+    return net if side is Side.SELL else -net
