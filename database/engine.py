@@ -25,6 +25,7 @@ from sqlalchemy.exc import DatabaseError, InterfaceError, InternalError, Operati
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from database.commits import Commits, T, Work
 from database.errors import DatabaseUnavailable
 
 BUSY_TIMEOUT_MS = 5_000
@@ -65,6 +66,7 @@ class Database:
         self._writer_thread: int | None = None
         self._writing_since: float | None = None
         self._writer_conn: Connection | None = None
+        self._commits = self._new_commits()
         if self.is_sqlite:
             _own_transactions(self.engine, self._writes_now)
             if self.symbols_apart:
@@ -84,6 +86,18 @@ class Database:
         again (docs/decisions/0073).
         """
         return self._writing_block(self._begin_write if durable else self._begin_relaxed_write)
+
+    def commit(self, work: Work[T], *, durable: bool = True) -> T:
+        """What `work(connection)` returned, committed as by `write`; for what many threads write.
+
+        On SQLite the works of threads that come at the same time share a transaction, without
+        sharing their errors; see `Commits.run` for what that asks of them.
+        """
+        if self.is_sqlite:
+            self._refuse_nesting()
+            return self._commits.run(work, durable=durable)
+        with self.write(durable=durable) as conn:
+            return work(conn)
 
     def session_scope(self, *, readonly: bool = False) -> AbstractContextManager[Session]:
         """An ORM session in one transaction, for use with or without an application context."""
@@ -204,9 +218,7 @@ class Database:
             with self._connected(begin) as conn:
                 yield conn
             return
-        me = threading.get_ident()
-        if self._writer_thread == me:
-            raise RuntimeError("a write transaction is open in this thread already")
+        me = self._refuse_nesting()
         if not self._writer.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
             raise DatabaseUnavailable("the database is busy: another write takes too long")
         self._writer_thread = me
@@ -219,6 +231,15 @@ class Database:
             self._writer_thread = None
             self._writer.release()
 
+    def _new_commits(self) -> Commits:
+        return Commits(lambda durable: self.write(durable=durable), BUSY_TIMEOUT_MS / 1000)
+
+    def _refuse_nesting(self) -> int:
+        me = threading.get_ident()
+        if self._writer_thread == me:
+            raise RuntimeError("a write transaction is open in this thread already")
+        return me
+
     def _forget_connections(self) -> None:
         """Drop what a fork has copied, without closing it: it belongs to the parent.
 
@@ -229,6 +250,7 @@ class Database:
         self._writer_thread = None
         self._writing_since = None
         self._writer_conn = None
+        self._commits = self._new_commits()
         self.engine.dispose(close=False)
         if self.symbols_apart:
             self.symbols_engine.dispose(close=False)

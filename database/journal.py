@@ -30,10 +30,10 @@ from database.intents import (
 from database.prepared import Prepared
 
 __all__ = [
-    "LEGAL", "UNSETTLED", "Intent", "IntentEvent", "IntentKind", "IntentState", "absent", "by_id",
-    "by_tag", "by_tags", "change", "children", "events", "find", "get", "in_flight", "list_intents",
-    "new_intent", "note", "open_intents", "placed_as", "prune", "saw_in_book", "send_again",
-    "unseen", "working_quantity",
+    "LEGAL", "UNSETTLED", "Intent", "IntentEvent", "IntentKind", "IntentState", "absent",
+    "bear_out", "by_id", "by_tag", "by_tags", "change", "children", "events", "find", "get",
+    "in_flight", "list_intents", "new_intent", "note", "open_intents", "placed_as", "prune",
+    "send_again", "unseen", "working_quantity",
 ]
 
 _intents: RowMapper[Intent] = RowMapper(Intent, OrderIntent)
@@ -69,6 +69,23 @@ def _change_to(state: IntentState) -> Prepared:
 
 
 _CHANGE = {state: _change_to(state) for state in IntentState}
+
+
+def _seen() -> Prepared:
+    shown: sa.BindParameter[str] = bindparam("shown", None, sa.String())
+    at: sa.BindParameter[Any] = bindparam("at", None, _table.c.seen_at.type)
+    return Prepared(
+        sa.update(_table)
+        .where(
+            _table.c.id == bindparam("intent_id", None),
+            sa.or_(_table.c.seen_at.is_(None), _table.c.book_state != shown),
+        )
+        .values(seen_at=sa.func.coalesce(_table.c.seen_at, at), book_state=shown)
+        .returning(_table.c.state)
+    )
+
+
+_SEEN = _seen()
 
 
 def new_intent(conn: Connection, intent: Intent, *, cause: str = "request") -> int:
@@ -133,14 +150,21 @@ def send_again(conn: Connection, intent_id: int, *, at: datetime, message: str) 
     _event(conn, intent_id, at, IntentState.SENDING, "sending again", None, message)
 
 
-def saw_in_book(conn: Connection, intent_id: int, book_state: str, *, at: datetime) -> bool:
-    """Record what the broker's book says of an order; True when that is news."""
-    statement = sa.update(_table).where(
-        _table.c.id == intent_id,
-        sa.or_(_table.c.seen_at.is_(None), _table.c.book_state != book_state),
-    ).values(seen_at=sa.func.coalesce(_table.c.seen_at, sa.literal(at, _table.c.seen_at.type)),
-             book_state=book_state)
-    return bool(conn.execute(statement).rowcount)
+def bear_out(
+    conn: Connection,
+    intent_id: int,
+    book_state: str,
+    cause: str,
+    *,
+    at: datetime,
+    message: str = "",
+) -> bool:
+    """Record what the broker's book says of an order, with its event; False when it is no news."""
+    seen = _SEEN.execute(conn, {"intent_id": intent_id, "at": at, "shown": book_state})
+    if not seen.rows:
+        return False
+    _event(conn, intent_id, at, IntentState(seen.scalar_one()), cause, None, message)
+    return True
 
 
 # Questions -----------------------------------------------------------------------------------

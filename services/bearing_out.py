@@ -19,8 +19,7 @@ from database.journal import Intent, IntentKind
 from services.accounts import Account
 from services.alarms import AlarmService
 from services.recording import Recorder, Sighting
-from services.shared_reads import Copy
-from services.verdicts import has_terms, row_of
+from services.verdicts import Rows, has_terms
 from utils.clock import start_of_trading_day
 
 log = logging.getLogger(__name__)
@@ -51,23 +50,23 @@ class BearingOut:
         with self._recorder.reading() as conn:
             return journal.unseen(conn, account.id, since, kinds=tuple(IntentKind))
 
-    def check(self, account: Account, accepted: list[Intent], copy: Copy[list[Order]]) -> int:
-        """Hold these against a book read; how many it bore out."""
+    def check(self, account: Account, accepted: list[Intent], rows: Rows, as_of: datetime) -> int:
+        """Hold these against a book that was read at `as_of`; how many it bore out."""
         seen: list[Sighting] = []
         newest = {
             intent.target_order_id: intent.id
             for intent in accepted if intent.kind is IntentKind.MODIFY
         }
         for intent in accepted:
-            if copy.as_of <= (intent.sent_at or intent.created_at):
+            if as_of <= (intent.sent_at or intent.created_at):
                 continue
-            row = row_of(intent, copy.value) or _row_by_id(intent, copy.value)
+            row = rows.of_accepted(intent)
             if intent.kind is IntentKind.PLACE:
-                sighting = self._placed(account, intent, row, copy.as_of)
+                sighting = self._placed(account, intent, row, as_of)
             elif newest.get(intent.target_order_id, intent.id) != intent.id:
                 sighting = Sighting(intent, "superseded", "superseded")
             else:
-                sighting = self._changed(account, intent, row, copy.as_of)
+                sighting = self._changed(account, intent, row, as_of)
             if sighting is not None:
                 seen.append(sighting)
         self._recorder.saw(seen)
@@ -121,13 +120,6 @@ def _otherwise(intent: Intent, state: str, cause: str, words: str) -> Sighting:
     log.warning("an accepted request ended otherwise", extra={
         "reference": intent.reference, "cause": cause, "words": words})
     return Sighting(intent, state, cause, words)
-
-
-def _row_by_id(intent: Intent, orders: list[Order]) -> Order | None:
-    """A placed order whose tag the venue does not echo is known by its id."""
-    if intent.kind is not IntentKind.PLACE:
-        return None
-    return next((row for row in orders if row.order_id == intent.broker_order_id), None)
 
 
 def _has_effect(intent: Intent, row: Order) -> bool:

@@ -34,7 +34,7 @@ from services.errors import ServiceError
 from services.locks import LockBusy, NamedLocks
 from services.recording import Recorder, storage_needed
 from services.shared_reads import Copy
-from services.verdicts import Verdict, judge
+from services.verdicts import Rows, Verdict, judge
 from utils.clock import start_of_trading_day, trading_day
 
 log = logging.getLogger(__name__)
@@ -229,20 +229,26 @@ class Reconciler:
             return _count_unknown(waiting)
         self._absent_read[account.id] = copy.begun
         self._watch_for_doubles(account, copy.value)
-        left = [item for item in waiting if not self._settled(account, item, copy, tally)]
+        rows = Rows(copy.value)
+        left = [item for item in waiting if not self._settled(account, item, rows, copy, tally)]
         told = all(self._is_of_today(intent) for intent in left)
         self._alarm_if_old(account.label, left, _NOT_SHOWN if told else _DAY_OVER)
-        self._watch_absent(account, copy.value)
-        tally.confirmed += self._bearing_out.check(account, accepted, copy)
+        self._watch_absent(account, rows)
+        tally.confirmed += self._bearing_out.check(account, accepted, rows, copy.as_of)
         return _count_unknown(left)
 
     def _settled(
-        self, account: Account, intent: Intent, copy: Copy[list[Order]], tally: _Tally
+        self,
+        account: Account,
+        intent: Intent,
+        rows: Rows,
+        copy: Copy[list[Order]],
+        tally: _Tally,
     ) -> bool:
         same_day = trading_day(intent.created_at) == trading_day(copy.as_of)
         if not same_day and intent.kind is not IntentKind.PLACE:
             return False  # the order id that it names may be another order's today
-        verdict = judge(intent, copy.value)
+        verdict = judge(intent, rows)
         if verdict is not None:
             self._settle(intent, verdict, "reconciled")
             tally.settled += 1
@@ -275,7 +281,7 @@ class Reconciler:
         if intent.kind is not IntentKind.PLACE:
             return None
         row = self._books.find(account, intent.tag, Deadline(self._clock, self._timeout))
-        return judge(intent, [row]) if row is not None else None
+        return judge(intent, Rows([row])) if row is not None else None
 
     def _is_of_today(self, intent: Intent) -> bool:
         return trading_day(intent.created_at) == trading_day(self._clock.now())
@@ -353,13 +359,13 @@ class Reconciler:
             now - (intent.updated_at or intent.created_at) < ABSENT_WATCHED for intent in mine
         )
 
-    def _watch_absent(self, account: Account, orders: list[Order]) -> None:
+    def _watch_absent(self, account: Account, rows: Rows) -> None:
         """An order that was held absent and shows up after all is accepted, and an alarm."""
         for intent in [item for item in self._absent.values() if item.account_id == account.id]:
             if not self._is_of_today(intent):
                 del self._absent[intent.id]
                 continue
-            verdict = judge(intent, orders)
+            verdict = judge(intent, rows)
             if verdict is None:
                 continue
             del self._absent[intent.id]

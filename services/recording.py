@@ -44,6 +44,8 @@ _OUTCOMES = counter(
 )
 
 _MESSAGE_LENGTH = 2_000
+_SIGHTINGS = 16
+"""How many sightings of orders in the book are committed at a time."""
 
 
 @contextmanager
@@ -237,16 +239,22 @@ class Recorder:
 
     def begin(self, intent: Intent, changes: list[Change]) -> int:
         """Commit an intent and its first changes together; its id."""
-        with self.writing() as conn:
+
+        def write(conn: Connection) -> int:
             intent_id = journal.new_intent(conn, intent)
             for change in changes:
                 change.apply(conn, intent_id)
+            return intent_id
+
+        intent_id = self._database.commit(write)
+        self._catch_up()
         return intent_id
 
     def write(self, intent_id: int, change: Change, *, durable: bool = True) -> None:
         """Commit one change."""
-        with self._database.write(durable=durable) as conn:
-            change.apply(conn, intent_id)
+        self._database.commit(
+            lambda conn: change.apply(conn, intent_id), durable=durable
+        )
         self._catch_up()
 
     @contextmanager
@@ -262,17 +270,24 @@ class Recorder:
             self.flush_own()
 
     def saw(self, sightings: Sequence[Sighting]) -> None:
-        """Record, in one commit, that the book bore accepted intents out."""
-        if not sightings:
-            return
+        """Record that the book bore accepted intents out.
+
+        A few at a time, for orders wait for these commits; and without the disk: the next read of
+        the book tells again what a power cut takes back.
+        """
         at = self.now()
-        with storage_needed(), self._database.write() as conn:
-            for item in sightings:
-                if journal.saw_in_book(conn, item.intent.id, item.book_state, at=at):
-                    journal.note(
-                        conn, item.intent.id, item.cause, at=at,
+        for start in range(0, len(sightings), _SIGHTINGS):
+            some = sightings[start : start + _SIGHTINGS]
+
+            def write(conn: Connection, some: Sequence[Sighting] = some) -> None:
+                for item in some:
+                    journal.bear_out(
+                        conn, item.intent.id, item.book_state, item.cause, at=at,
                         message=item.words[:_MESSAGE_LENGTH],
                     )
+
+            with storage_needed():
+                self._database.commit(write, durable=False)
 
     def keep(self, intent: Intent, changes: list[Change], why: str) -> None:
         """Hold back what could not be written, and say so where somebody looks."""

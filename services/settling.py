@@ -16,7 +16,7 @@ from database.journal import Intent
 from services.accounts import Account
 from services.books import Books
 from services.errors import ServiceError
-from services.verdicts import Verdict, judge
+from services.verdicts import Rows, Verdict, judge
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Settler:
         self, account: Account, intent: Intent, deadline: Deadline
     ) -> Verdict | None:
         """What a book read now says. Raises when it cannot be read."""
-        return judge(intent, self._books.orders(account, deadline).value)
+        return judge(intent, Rows(self._books.orders(account, deadline).value))
 
     def look_up(self, account: Account, intent: Intent, deadline: Deadline) -> Verdict | None:
         """Look until the book tells or the time is up; None then. Unreadable books tell nothing."""

@@ -23,9 +23,37 @@ class Verdict:
     message: str = ""
 
 
-def judge(intent: Intent, orders: Iterable[Order]) -> Verdict | None:
+class Rows:
+    """The rows of one book read, found without going through the book for every intent.
+
+    Of rows with the same tag or id the first one counts.
+    """
+
+    def __init__(self, orders: Iterable[Order]) -> None:
+        self._by_tag: dict[str, Order] = {}
+        self._by_id: dict[str, Order] = {}
+        for row in orders:
+            if row.tag:
+                self._by_tag.setdefault(row.tag, row)
+            self._by_id.setdefault(row.order_id, row)
+
+    def of(self, intent: Intent) -> Order | None:
+        """The row that an intent is about: by its tag, or by the id of its target."""
+        if intent.kind is IntentKind.PLACE:
+            return self._by_tag.get(intent.tag) if intent.tag else None
+        return self._by_id.get(intent.target_order_id)
+
+    def of_accepted(self, intent: Intent) -> Order | None:
+        """The same for an accepted intent: where the venue echoes no tag, its id names the row."""
+        row = self.of(intent)
+        if row is None and intent.kind is IntentKind.PLACE and intent.broker_order_id:
+            row = self._by_id.get(intent.broker_order_id)
+        return row
+
+
+def judge(intent: Intent, rows: Rows) -> Verdict | None:
     """The outcome of `intent` by this book; None when the book does not tell."""
-    row = row_of(intent, orders)
+    row = rows.of(intent)
     if row is None:
         return None
     if intent.kind is IntentKind.PLACE:
@@ -33,13 +61,6 @@ def judge(intent: Intent, orders: Iterable[Order]) -> Verdict | None:
     if intent.kind is IntentKind.CANCEL:
         return _judge_cancelled(row)
     return _judge_modified(intent, row)
-
-
-def row_of(intent: Intent, orders: Iterable[Order]) -> Order | None:
-    """The row that an intent is about: by its tag, or by the id of its target."""
-    if intent.kind is IntentKind.PLACE:
-        return next((row for row in orders if intent.tag and row.tag == intent.tag), None)
-    return next((row for row in orders if row.order_id == intent.target_order_id), None)
 
 
 def _judge_placed(row: Order) -> Verdict:

@@ -276,16 +276,19 @@ def test_an_accepted_order_is_unseen_until_a_book_shows_it(
         assert [item.id for item in journal.unseen(conn, account_id, NOON)] == [intent_id]
         assert journal.unseen(conn, account_id, at(1)) == []
     with database.write() as conn:
-        assert journal.saw_in_book(conn, intent_id, "OPEN", at=at(3))
-        assert not journal.saw_in_book(conn, intent_id, "OPEN", at=at(4))
-        assert journal.saw_in_book(conn, intent_id, "REJECTED", at=at(5))
-        journal.note(conn, intent_id, "rejected later", at=at(5), message="RMS: margin exceeds")
+        assert journal.bear_out(conn, intent_id, "OPEN", "in the book", at=at(3))
+        assert not journal.bear_out(conn, intent_id, "OPEN", "in the book", at=at(4))
+        assert journal.bear_out(
+            conn, intent_id, "REJECTED", "rejected later", at=at(5), message="RMS: margin exceeds"
+        )
     with database.read() as conn:
         stored = journal.by_id(conn, intent_id)
         assert stored is not None
         assert (stored.seen_at, stored.book_state, stored.state) == (at(3), "REJECTED", S.ACCEPTED)
         assert journal.unseen(conn, account_id, NOON) == []
-        assert journal.events(conn, intent_id)[-1].message == "RMS: margin exceeds"
+        told = journal.events(conn, intent_id)[-2:]
+        assert [event.cause for event in told] == ["in the book", "rejected later"]
+        assert (told[1].state, told[1].message) == (S.ACCEPTED, "RMS: margin exceeds")
 
 
 def test_children_come_in_request_order(database: Database, account_id: int) -> None:
