@@ -25,6 +25,7 @@ from sqlalchemy.exc import DatabaseError, InterfaceError, InternalError, Operati
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from database.checkpoints import IN_FRONT, Checkpoints
 from database.commits import Commits, T, Work
 from database.errors import DatabaseUnavailable
 
@@ -67,6 +68,8 @@ class Database:
         self._writing_since: float | None = None
         self._writer_conn: Connection | None = None
         self._commits = self._new_commits()
+        self._written = 0
+        self._checkpoints: Checkpoints | None = None
         if self.is_sqlite:
             _own_transactions(self.engine, self._writes_now)
             if self.symbols_apart:
@@ -134,8 +137,23 @@ class Database:
 
         upgrade(self)
 
+    def start_checkpoints(self) -> None:
+        """On SQLite: copy the write-ahead log in a thread from now on, until `dispose`.
+
+        For processes that serve, after any fork (docs/decisions/0101).
+        """
+        if not self.is_sqlite or self._checkpoints is not None:
+            return
+        with self._writer:
+            self._close_writer()  # the next one leaves the copying to the thread
+            self._checkpoints = Checkpoints(self._connect_apart, lambda: self._written, self._alone)
+        self._checkpoints.start()
+
     def dispose(self) -> None:
         """Close all pooled connections. The object may be used again."""
+        checkpoints, self._checkpoints = self._checkpoints, None
+        if checkpoints is not None:
+            checkpoints.close()
         with self._writer:
             self._close_writer()
         self.engine.dispose()
@@ -156,7 +174,10 @@ class Database:
                 yield conn
             return
         if self._writer_conn is None:
-            self._writer_conn = self.engine.connect()
+            conn = self._writer_conn = self.engine.connect()
+            if self._checkpoints is not None:
+                driver: Any = conn.connection.driver_connection
+                driver.execute(f"PRAGMA wal_autocheckpoint={IN_FRONT}").close()
         try:
             yield self._writer_conn
         except (OperationalError, InterfaceError):
@@ -226,10 +247,25 @@ class Database:
         try:
             with self._connected(begin) as conn:
                 yield conn
+            self._written += 1
         finally:
             self._writing_since = None
             self._writer_thread = None
             self._writer.release()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep this process's writers out for a moment."""
+        with self._writer:
+            yield
+
+    def _connect_apart(self) -> sqlite3.Connection:
+        """A connection to the main file that belongs to no pool."""
+        made = sqlite3.connect(
+            str(self.url.database), timeout=BUSY_TIMEOUT_MS / 1000, check_same_thread=False
+        )
+        prepare_sqlite(made)
+        return made
 
     def _new_commits(self) -> Commits:
         return Commits(lambda durable: self.write(durable=durable), BUSY_TIMEOUT_MS / 1000)
@@ -251,6 +287,7 @@ class Database:
         self._writing_since = None
         self._writer_conn = None
         self._commits = self._new_commits()
+        self._checkpoints = None
         self.engine.dispose(close=False)
         if self.symbols_apart:
             self.symbols_engine.dispose(close=False)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, ForeignKey, String
@@ -99,15 +100,22 @@ def begin(
         row = conn.execute(
             sa.select(IdempotencyKey.__table__).where(_is(scope, key)).with_for_update()
         ).first()
-    if row.expires_at <= at and row.status is not None:
+    if _is_over(row, at):
         fresh = values | {"status": None, "body": None}
         conn.execute(sa.update(IdempotencyKey).where(IdempotencyKey.id == row.id).values(fresh))
         return New()
-    if row.fingerprint != fingerprint:
-        return Mismatch(row.reference)
-    if row.status is None:
-        return InFlight(row.reference, row.created_at)
-    return Replay(row.status, row.body or "", row.reference)
+    return _outcome_of(row, fingerprint)
+
+
+def answered(
+    conn: Connection, scope: Scope, key: str, fingerprint: str, *, at: datetime
+) -> Replay | Mismatch | None:
+    """What a repeat is told of a key whose request has its answer; None for every other key."""
+    row = conn.execute(sa.select(IdempotencyKey.__table__).where(_is(scope, key))).first()
+    if row is None or row.status is None or _is_over(row, at):
+        return None
+    told = _outcome_of(row, fingerprint)
+    return None if isinstance(told, InFlight) else told
 
 
 def finish(conn: Connection, scope: Scope, key: str, status: int, body: str) -> None:
@@ -143,6 +151,18 @@ def prune(conn: Connection, at: datetime) -> int:
     return conn.execute(sa.delete(IdempotencyKey).where(
         IdempotencyKey.expires_at <= at, IdempotencyKey.status.is_not(None)
     )).rowcount
+
+
+def _is_over(row: sa.Row[Any], at: datetime) -> bool:
+    return row.status is not None and row.expires_at <= at
+
+
+def _outcome_of(row: sa.Row[Any], fingerprint: str) -> Replay | InFlight | Mismatch:
+    if row.fingerprint != fingerprint:
+        return Mismatch(row.reference)
+    if row.status is None:
+        return InFlight(row.reference, row.created_at)
+    return Replay(row.status, row.body or "", row.reference)
 
 
 def _is(scope: Scope, key: str) -> sa.ColumnElement[bool]:

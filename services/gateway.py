@@ -213,6 +213,7 @@ class Gateway:
         """
         if not self._has_tables():
             self.database.upgrade()
+        self.database.start_checkpoints()
         self.accounts.sync_environment()
         self._recorder.open()
         self.alarms.export()

@@ -94,6 +94,9 @@ class IdempotencyService:
         """
         checked_key(key)
         scope = keys.Scope(principal.user_id, account.id)
+        answer = self._answered(scope, key, fingerprint)
+        if answer is not None:
+            return answer
         with ExitStack() as held:
             try:
                 held.enter_context(
@@ -107,6 +110,12 @@ class IdempotencyService:
                 ) from None
             return self._alone(scope, key, fingerprint, produce, describe)
 
+    def _answered(self, scope: keys.Scope, key: str, fingerprint: str) -> Answer | None:
+        """The kept answer. One that is final changes no more, so that no lock is needed."""
+        with storage_needed(), self._database.read() as conn:
+            before = keys.answered(conn, scope, key, fingerprint, at=self._clock.now())
+        return None if before is None else _told(before)
+
     def _alone(
         self, scope: keys.Scope, key: str, fingerprint: str, produce: Produce, describe: Describe
     ) -> Answer:
@@ -117,14 +126,9 @@ class IdempotencyService:
                 conn, scope, key, fingerprint, reference,
                 at=now, expires_at=max(now + KEPT, end_of_trading_day(now)),
             )
-        if isinstance(before, keys.Mismatch):
-            raise IdempotencyMismatch(
-                "This idempotency key was used with another request. Use a new key for a new "
-                "request.",
-                reference=before.reference,
-            )
-        if isinstance(before, keys.Replay) and before.status != UNKNOWN_STATUS:
-            return Answer(before.status, json.loads(before.body), replayed=True)
+        told = _told(before)
+        if told is not None:
+            return told
         again = not isinstance(before, keys.New)
         if isinstance(before, keys.Replay | keys.InFlight):
             reference = before.reference
@@ -168,6 +172,18 @@ class IdempotencyService:
     def _reference_in_flight(self, scope: keys.Scope, key: str) -> str:
         with storage_needed(), self._database.read() as conn:
             return keys.reference_of(conn, scope, key) or ""
+
+
+def _told(before: keys.Outcome) -> Answer | None:
+    """What a repeat gets at once; None where the work must begin or be looked at again."""
+    if isinstance(before, keys.Mismatch):
+        raise IdempotencyMismatch(
+            "This idempotency key was used with another request. Use a new key for a new request.",
+            reference=before.reference,
+        )
+    if isinstance(before, keys.Replay) and before.status != UNKNOWN_STATUS:
+        return Answer(before.status, json.loads(before.body), replayed=True)
+    return None
 
 
 def checked_key(key: str) -> None:

@@ -66,6 +66,17 @@ def test_a_repeat_gets_the_first_answer(trader: Trader) -> None:
     assert trader.venue.calls("place") == 1
 
 
+def test_a_repeat_takes_no_lock_and_writes_nothing(
+    trader: Trader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = order(trader)
+    monkeypatch.setattr(Database, "write", lambda *_, **__: pytest.fail("a write"))
+    with trader.stack.locks.lock(f"key/{trader.principal.user_id}/{trader.account.id}/K", 0.0):
+        assert order(trader).body == first.body
+        with pytest.raises(IdempotencyMismatch):
+            order(trader, body="two")
+
+
 def test_another_request_under_the_key_is_refused(trader: Trader) -> None:
     order(trader)
     with pytest.raises(IdempotencyMismatch) as caught:
