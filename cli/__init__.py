@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from cli import accounts, brokers, exposure, jobs, keys, operations, users, watching
+from cli import accounts, backup, brokers, exposure, jobs, keys, operations, users, watching
 
 
 def register(app: Flask) -> None:
@@ -21,6 +21,7 @@ def register(app: Flask) -> None:
         brokers.master_contract,
         jobs.jobs,
         exposure.exposure,
+        backup.backup,
         operations.orders,
         operations.kill,
         operations.flags,

@@ -27,6 +27,8 @@ from services import counting
 from services.access import AccessService
 from services.accounts import AccountService
 from services.alarms import AlarmService
+from services.backup_build import build_backups
+from services.backup_schedule import BackupSchedule
 from services.certificates import CertificateWatch
 from services.contract_source import AccountSource
 from services.deployments import DeploymentService
@@ -42,6 +44,7 @@ from services.master_contract import MasterContractService
 from services.observer import BrokerObserver
 from services.order_desk import build_order_desk
 from services.order_path import OrderPath
+from services.recovering import Recoverer
 from services.risk_limits import RiskLimitService
 from services.sessions import SessionService
 from services.symbols import SymbolService
@@ -62,9 +65,10 @@ CONTRACTS = 300.0
 CONTRACT_PATIENCE = 900.0
 RISK = 15.0
 PRUNE = 3600.0
+BACKUP_LOOK = 60.0
 """Seconds between two looks at the sessions, at anomalies that may be over, at the contracts, at
-the day's results where a risk rule hangs on them, and at what is old; and how long the download of
-one contract is waited for before the next one."""
+the day's results where a risk rule hangs on them, at what is old, and whether a backup is due; and
+how long the download of one contract is waited for before the next one."""
 
 KEPT_JOBS = timedelta(days=90)
 KEPT_LOGINS = timedelta(days=90)
@@ -200,6 +204,13 @@ class Gateway:
             deployments=self.deployments,
             figures=self.figures,
         )
+        self.recoverer = Recoverer(
+            self.database, self.accounts, desk.books, self.symbols, self.clock
+        )
+        self.backups = build_backups(settings, self.clock)
+        self.backup_schedule = BackupSchedule(
+            self.backups, self.alarms, self.clock, timedelta(seconds=settings.backup_interval)
+        )
         self.scheduler = Scheduler(self.database, self.clock, may_lead=settings.run_jobs)
         self._was_reconciled = False
         self._plan()
@@ -242,6 +253,7 @@ class Gateway:
         every("risk", RISK, self.risk_watch.look)
         every("anomalies", ANOMALIES, self._observer.forget_quiet)
         every("prune", PRUNE, self._prune)
+        every("backup", BACKUP_LOOK, self.backup_schedule.run)
         every("figures", FIGURES, self.figures.count_again, at_once=True)
         every("trading figures", TRADING_FIGURES, self._trading_figures.count)
         every("certificates", CERTIFICATES, self.certificates.look, leased=False, at_once=True)

@@ -40,6 +40,7 @@ __all__ = [
     "JainamSettings",
     "Settings",
     "display",
+    "given",
     "load_settings",
     "value_of",
 ]
@@ -171,6 +172,22 @@ def value_of(settings: Settings, name: str) -> Any:
     for part in PATHS[name]:
         value = getattr(value, part)
     return value
+
+
+def given(settings: Settings) -> dict[str, str]:
+    """Every variable that an operator set, with open secrets: for backups, and only for them.
+
+    What stands in the `config/` of a release, and BACKUP_KEY itself, are left out.
+    """
+    shipped = ("default.yaml", f"{settings.environment}.yaml")
+    endings = tuple(f"_{name.upper()}" for name in BrokerSettings.model_fields)
+    return {
+        name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in settings._variables.values.items()
+        if (name in PATHS or name.endswith(endings))
+        and name != "BACKUP_KEY"
+        and settings.origin(name) not in shipped
+    }
 
 
 def display(settings: Settings, name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """32 digits in ASCII order, without I, L, O and U, which people misread."""
@@ -58,6 +59,20 @@ def new_tag(milliseconds: Callable[[], int] = _milliseconds, bits: Bits = secret
     """
     moment = milliseconds() & ((1 << (5 * _TAG_TIME_DIGITS)) - 1)
     return _digits(moment, _TAG_TIME_DIGITS) + _digits(bits(60), TAG_LENGTH - _TAG_TIME_DIGITS)
+
+
+def tag_time(tag: str, now: datetime) -> datetime | None:
+    """When a tag was made, if it is one of ours; `now` says within which 34.8 years."""
+    if len(tag) != TAG_LENGTH or not set(tag) <= set(CROCKFORD):
+        return None
+    moment = 0
+    for digit in tag[:_TAG_TIME_DIGITS]:
+        moment = (moment << 5) + CROCKFORD.index(digit)
+    span = 1 << (5 * _TAG_TIME_DIGITS)
+    present = int(now.timestamp() * 1000)
+    # The same place in the round of 34.8 years that is nearest to now.
+    offset = (moment - present + span // 2) % span - span // 2
+    return datetime.fromtimestamp((present + offset) / 1000, UTC)
 
 
 def new_request_id(bits: Bits = secrets.randbits) -> str:

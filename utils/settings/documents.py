@@ -40,8 +40,8 @@ GROUPS: dict[str, str] = {
         "(docs/risk.md). The risk page sets other limits for single accounts."
     ),
     "Backup": (
-        "Where backups go and how long they stay. A version that makes no backups by itself "
-        "refuses to start with these."
+        "Backups are made by themselves as soon as BACKUP_KEY is set; where they go, and how long "
+        "they stay. See docs/operations/disaster-recovery.md."
     ),
 }
 

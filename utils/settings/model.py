@@ -17,6 +17,7 @@ from utils.settings.brokers import BrokerSettings, JainamSettings
 from utils.settings.faults import ConfigurationError, from_validation
 from utils.settings.kinds import (
     ROOT,
+    BaseUrl,
     ClockTime,
     CommaList,
     DatabaseUrl,
@@ -42,6 +43,13 @@ def _default_console_level(values: dict[str, Any]) -> Any:
 
 def _default_log_dir(values: dict[str, Any]) -> Path:
     return _PRODUCTION_LOGS if values.get("environment") == "production" else ROOT / "log"
+
+
+def _default_backup_dir(values: dict[str, Any]) -> Path:
+    url = values["database_url"].get_secret_value() if "database_url" in values else ""
+    if url.startswith("sqlite"):
+        return Path(url.split(":///", 1)[1].partition("?")[0]).parent / "backups"
+    return ROOT / "db" / "backups"
 
 
 def _default_sample_rate(values: dict[str, Any]) -> float:
@@ -377,19 +385,46 @@ class Settings(BaseSettings):
 
     backup_dir: ProjectPath = setting(
         "Backup",
-        ROOT / "db" / "backups",
+        _default_backup_dir,
         "folder of the backups",
         example="/var/backups/openalgo",
-        default_text="db/backups",
+        default_text="backups/ beside the SQLite file; db/backups with PostgreSQL",
     )
     backup_interval: int = setting(
         "Backup", 900, "seconds between two backups", ge=60, le=86_400, example="3600"
     )
     backup_retention_days: int = setting(
-        "Backup", 30, "days that a backup is kept", ge=1, le=3650, example="90"
+        "Backup",
+        30,
+        "days for which the last backup of a day is kept; of the last two days every one is",
+        ge=1,
+        le=3650,
+        example="90",
     )
     backup_keep: int = setting(
         "Backup", 7, "newest backups that are kept whatever their age", ge=1, le=1000, example="14"
+    )
+    backup_s3_bucket: str = setting(
+        "Backup", "", "bucket for copies off the site; empty: none", example="openalgo-backups"
+    )
+    backup_s3_endpoint: BaseUrl = setting(
+        "Backup",
+        "",
+        "scheme, host and port of an S3-compatible store; https, unless on this machine",
+        example="https://s3.ap-south-1.amazonaws.com",
+        default_text="the AWS endpoint of BACKUP_S3_REGION",
+    )
+    backup_s3_region: str = setting(
+        "Backup", "ap-south-1", "region that requests are signed for", example="us-east-1"
+    )
+    backup_s3_prefix: str = setting(
+        "Backup", "openalgo/", "what the names in the bucket begin with", example="prod-1/"
+    )
+    backup_s3_access_key: SecretStr | None = setting(
+        "Backup", None, "access key of the bucket; it needs to list, read, write and delete there"
+    )
+    backup_s3_secret_key: SecretStr | None = setting(
+        "Backup", None, "secret that goes with the access key"
     )
 
     @classmethod

@@ -11,12 +11,8 @@ from pydantic import SecretStr
 
 from utils.settings.brokers import CREDENTIAL_FIELDS, BrokerSettings, JainamSettings
 from utils.settings.faults import Fault
-from utils.settings.layers import DEFAULT, variable
+from utils.settings.layers import variable
 from utils.settings.model import Settings
-
-NOT_ENFORCED = ("backup_dir", "backup_interval", "backup_retention_days", "backup_keep")
-"""Fields whose meaning is settled, while the service that acts on them is still to come. Whoever
-adds one takes its fields out of here."""
 
 SHORTEST_SECRET = 32
 _FEWEST_CHARACTERS = 10
@@ -115,6 +111,17 @@ def limits_protect_real_hosts(settings: Settings) -> Iterator[Fault]:
         yield Fault("BROKER_LIMITS", "may be off only while every broker is on this machine")
 
 
+def bucket_is_complete(settings: Settings) -> Iterator[Fault]:
+    """A bucket needs its two keys, and a key that seals what goes there."""
+    if not settings.backup_s3_bucket:
+        return
+    for name in ("backup_s3_access_key", "backup_s3_secret_key"):
+        if getattr(settings, name) is None:
+            yield Fault(variable(name), "is missing: BACKUP_S3_BUCKET can't be used without it")
+    if not settings.backup_key.get_secret_value():
+        yield Fault("BACKUP_KEY", "is missing: nothing goes to BACKUP_S3_BUCKET unsealed")
+
+
 def storage_can_be_shared(settings: Settings) -> Iterator[Fault]:
     """Redis says that there are several hosts; those need PostgreSQL as well."""
     if settings.redis_url is not None and settings.is_sqlite:
@@ -127,13 +134,6 @@ def storage_can_be_shared(settings: Settings) -> Iterator[Fault]:
         yield Fault("WEBSOCKET_PORT", "should differ from PORT")
 
 
-def promises_are_kept(settings: Settings) -> Iterator[Fault]:
-    """A limit that nothing enforces is refused: whoever sets it would trust in it."""
-    for name in type(settings).model_fields:
-        if name.startswith(NOT_ENFORCED) and settings.origin(variable(name)) != DEFAULT:
-            yield Fault(variable(name), "is not enforced by this version: unset it")
-
-
 Rule = Callable[[Settings], Iterator[Fault]]
 
 RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
@@ -141,7 +141,7 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     (credentials_are_complete, ("JAINAM_ACCOUNT_TYPE",)),
     (sandbox_is_no_accident, ("ENVIRONMENT", "SANDBOX", "JAINAM_BASE_URL", "WISDOM_BASE_URL")),
     (limits_protect_real_hosts, ("SANDBOX", "JAINAM_BASE_URL", "WISDOM_BASE_URL")),
-    (promises_are_kept, ()),
+    (bucket_is_complete, ()),
     (storage_can_be_shared, ("DATABASE_URL", "PORT", "WEBSOCKET_PORT")),
 )
 """Every rule, and the variables without which its verdict would mislead."""

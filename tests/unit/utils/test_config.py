@@ -14,6 +14,7 @@ from utils.config import (
     ConfigurationError,
     Settings,
     display,
+    given,
     load_settings,
     value_of,
 )
@@ -366,12 +367,25 @@ class TestRules:
         named = load({**environ, "JAINAM_CLIENT_ID": "CLIENT01"}, tmp_path)
         assert (named.jainam.account_type, named.jainam.client_id) == ("NORMAL", "CLIENT01")
 
-    def test_a_limit_that_nothing_enforces_is_refused(
+    def test_a_bucket_goes_with_its_keys(self, base: dict[str, str], tmp_path: Path) -> None:
+        found = faults({**base, "BACKUP_S3_BUCKET": "copies", "BACKUP_KEY": ""}, tmp_path)
+        assert set(found) == {"BACKUP_S3_ACCESS_KEY", "BACKUP_S3_SECRET_KEY", "BACKUP_KEY"}
+
+    def test_backups_lie_beside_the_sqlite_file(
         self, base: dict[str, str], tmp_path: Path
     ) -> None:
-        environ = {**base, "BACKUP_KEEP": "9"}
-        assert faults(environ, tmp_path) == {
-            "BACKUP_KEEP": "is not enforced by this version: unset it",
+        url = {"DATABASE_URL": f"sqlite:///{tmp_path}/data/openalgo.db"}
+        assert load({**base, **url}, tmp_path).backup_dir == tmp_path / "data" / "backups"
+
+    def test_what_an_operator_set_is_given_to_the_backup(
+        self, base: dict[str, str], tmp_path: Path
+    ) -> None:
+        write(tmp_path / "config" / "default.yaml", "web_threads: 3\n")
+        environ = {**base, "LOG_LEVEL": "ERROR", "PATH": "/bin", "ACME_ENABLED": "false"}
+        found = given(load(environ, tmp_path))
+        assert found == {
+            "LOG_LEVEL": "ERROR", "ACME_ENABLED": "false", "SECRET_KEY": base["SECRET_KEY"],
+            "API_KEY_PEPPER": base["API_KEY_PEPPER"],
         }
 
     def test_the_feed_has_a_port_of_its_own(self, base: dict[str, str], tmp_path: Path) -> None:
