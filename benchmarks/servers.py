@@ -119,6 +119,10 @@ def post(url: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = 
         return json.load(answer)
 
 
+def _new_key(user: str, scope: str) -> tuple[str, ...]:
+    return ("api-key", "create", user, "--scope", scope)
+
+
 class Served(AbstractContextManager["Served"]):
     """A simulator and a gateway under gunicorn, with a user and a key, over one folder.
 
@@ -160,15 +164,21 @@ class Served(AbstractContextManager["Served"]):
         self.cleanup.callback(self.simulator.stop)
         port = free_port()
         self.environ = self._environ(port) | changes
-        self.flask("db", "upgrade")
-        if self.user is not None:
-            password = secrets.token_urlsafe(16) + "\n"
-            self.flask("users", "create", self.user, "--admin", "--password-stdin", stdin=password)
-            self.key = self.new_key(self.user, "admin")
-        for broker in contracts:
-            self.flask("master-contract", "download", broker)
+        self._fill(contracts)
         self.restart()
         self.cleanup.callback(lambda: self.gateway.stop())
+
+    def _fill(self, contracts: Sequence[str]) -> None:
+        """Make the database, the user with a key, and load the contracts."""
+        commands: list[tuple[Sequence[str], str]] = [(("db", "upgrade"), "")]
+        if self.user is not None:
+            password = secrets.token_urlsafe(16) + "\n"
+            create = ("users", "create", self.user, "--admin", "--password-stdin")
+            commands += [(create, password), (_new_key(self.user, "admin"), "")]
+        commands += [(("master-contract", "download", broker), "") for broker in contracts]
+        said = json.loads(self._python("benchmarks.commands", stdin=json.dumps(commands)))
+        if self.user is not None:
+            self.key = str(said[2]).strip()
 
     def restart(self) -> None:
         """Start the gateway on its port; whoever calls this again has ended the one before."""
@@ -180,12 +190,15 @@ class Served(AbstractContextManager["Served"]):
 
     def new_key(self, user: str, scope: str, *options: str) -> str:
         """An API key of a user that is there."""
-        return self.flask("api-key", "create", user, "--scope", scope, *options).strip()
+        return self.flask(*_new_key(user, scope), *options).strip()
 
     def flask(self, *arguments: str, stdin: str = "") -> str:
         """Run a command of the gateway; what it printed."""
+        return self._python("flask", "--app", "app", *arguments, stdin=stdin)
+
+    def _python(self, *arguments: str, stdin: str) -> str:
         done = subprocess.run(
-            [sys.executable, "-m", "flask", "--app", "app", *arguments],
+            [sys.executable, "-m", *arguments],
             cwd=ROOT,
             env={**os.environ, **self.environ},
             input=stdin,
@@ -194,7 +207,7 @@ class Served(AbstractContextManager["Served"]):
             check=False,
         )
         if done.returncode != 0:
-            raise RuntimeError(f"flask {' '.join(arguments)}: {done.stderr}")
+            raise RuntimeError(f"{' '.join(arguments)}: {done.stderr}")
         return done.stdout
 
     def _environ(self, port: int) -> dict[str, str]:

@@ -10,17 +10,25 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import coverage
 import pytest
 
 if TYPE_CHECKING:
     from simulator.testing import Simulator
 
 _LEFT_OUT = "left out: "
+_LONGEST_FIRST = ("faults", "api", "operations", "contract", "integration", "web")
+"""Folders whose files take longest. `--dist loadfile` hands files out in the order of the tests:
+whatever begins last should be short, or one worker is waited for while the others have nothing."""
+_MEASURED = 3
+"""Of how many variants of one parametrised test the coverage is measured. Measuring doubles the
+time of a test; the two thousand bodies that one route refuses all take the same way."""
 
 
 @cache
@@ -110,6 +118,36 @@ def _need(service: str) -> None:
     pytest.skip(f"{_LEFT_OUT}{fault}")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, in a run of everything on several workers."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: _rank(item.path))
+
+
+def _rank(path: Path) -> int:
+    folder = path.relative_to(Path(__file__).parent).parts[0]
+    return _LONGEST_FIRST.index(folder) if folder in _LONGEST_FIRST else len(_LONGEST_FIRST)
+
+
+_variants: Counter[str] = Counter()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Measure no coverage for further variants of a test; see `_MEASURED`."""
+    test = item.nodeid.partition("[")[0]
+    _variants[test] += 1
+    measuring = coverage.Coverage.current() if _variants[test] > _MEASURED else None
+    if measuring is None:
+        return (yield)
+    measuring.stop()
+    try:
+        return (yield)
+    finally:
+        measuring.start()
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Tests marked postgres, redis, nginx, … need that service or program."""
     for service in _FAULTS:
@@ -128,6 +166,19 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
                 reasons[text] = reasons.get(text, 0) + 1
     for reason, count in reasons.items():
         terminalreporter.write_line(f"LEFT OUT: {count} tests, {reason}", yellow=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cheap_passwords() -> Iterator[None]:
+    """Hash passwords at the least cost: a tenth of a second for each user adds up to minutes."""
+    from argon2 import PasswordHasher
+
+    from database import crypto
+
+    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(crypto, "_hasher", lambda: cheap)
+        yield
 
 
 @pytest.fixture(scope="session")

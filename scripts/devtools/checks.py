@@ -31,7 +31,8 @@ def steps(python: Path, *, tests: bool, pytest_arguments: Sequence[str]) -> list
     ]
     if not tests:
         return lint
-    parallel = ("-n", "2", "--dist", "worksteal")
+    # One worker more than a small machine has processors: many tests wait for a server or a clock.
+    parallel = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
     return [*lint, Step("tests", (*tool, "pytest", *parallel, "--cov", "--cov-report=term"))]
 
 

@@ -90,6 +90,13 @@ class FakeGateway:
         ):  # fmt: skip
             setattr(self, name, Recorder())
 
+    def forget(self) -> None:
+        """As new: nothing was called, and no answer is set."""
+        for service in vars(self).values():
+            if isinstance(service, Recorder):
+                service.calls.clear()
+                service.answers.clear()
+
     def everything_called(self) -> list[str]:
         """Which methods of the services were called."""
         return [
@@ -100,19 +107,25 @@ class FakeGateway:
         ]
 
 
-@pytest.fixture
-def gateway() -> FakeGateway:
-    return FakeGateway()
-
-
-@pytest.fixture
-def app(gateway: FakeGateway) -> Flask:
+@pytest.fixture(scope="session")
+def app_and_gateway() -> tuple[Flask, FakeGateway]:
+    """Built once: putting the routes together takes longer than most requests."""
+    gateway = FakeGateway()
     app = Flask("test")
     blueprints.register(app, gateway, with_operations=True)  # type: ignore[arg-type]
-    return app
+    return app, gateway
 
 
 @pytest.fixture
-def client(app: Flask) -> Iterator[FlaskClient]:
-    with app.test_client() as client:
+def gateway(app_and_gateway: tuple[Flask, FakeGateway]) -> FakeGateway:
+    gateway = app_and_gateway[1]
+    gateway.forget()
+    return gateway
+
+
+@pytest.fixture
+def client(
+    app_and_gateway: tuple[Flask, FakeGateway], gateway: FakeGateway
+) -> Iterator[FlaskClient]:
+    with app_and_gateway[0].test_client() as client:
         yield client

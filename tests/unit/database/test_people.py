@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
+from argon2 import extract_parameters
+from argon2.profiles import RFC_9106_LOW_MEMORY
 
 from broker.models import Secret, Session
 from database import accounts, broker_sessions, crypto, users
@@ -14,6 +18,7 @@ from database.crypto import Vault
 from database.engine import Database
 from database.errors import AlreadyExists, NoSuchRow
 from tests.support.databases import NOON, VAULT, add_account, add_user
+from utils.config import ROOT
 
 HOUR = timedelta(hours=1)
 
@@ -246,6 +251,14 @@ class TestBrokerSessions:
 
 
 class TestCrypto:
+    def test_a_password_costs_what_argon2_recommends(self) -> None:
+        """In a process of its own: the tests' own hasher is cheap."""
+        asked = "from database.crypto import hash_password; print(hash_password('correct horse'))"
+        done = subprocess.run(
+            [sys.executable, "-c", asked], capture_output=True, text=True, check=True, cwd=ROOT
+        )
+        assert extract_parameters(done.stdout.strip()) == RFC_9106_LOW_MEMORY
+
     def test_passwords_are_checked_against_their_hash(self) -> None:
         stored = crypto.hash_password("correct horse")
         assert stored.startswith("$argon2id$")
