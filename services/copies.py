@@ -31,9 +31,16 @@ class Copies(Generic[K, V]):
         self._flights: dict[K, tuple[Future[V | None], float]] = {}
 
     def fetch(
-        self, keys: Iterable[K], read: Callable[[list[K]], Mapping[K, V]], deadline: Deadline
+        self,
+        keys: Iterable[K],
+        read: Callable[[list[K]], Mapping[K, V]],
+        deadline: Deadline,
+        *,
+        max_age: float | None = None,
     ) -> dict[K, V]:
         """The values of `keys`; a key that `read` does not answer for is missing.
+
+        `max_age` asks for values younger than those that are kept (seconds).
 
         `read` gets the keys that nobody else is reading, in one call. Its error reaches everyone
         who waits for these keys and has no more time than the reader had; the others read again.
@@ -42,7 +49,7 @@ class Copies(Generic[K, V]):
         found: dict[K, V | None] = {}
         awaited: dict[K, tuple[Future[V | None], float]] = {}
         mine: dict[K, Future[V | None]] = {}
-        oldest = self._clock.monotonic() - self._max_age
+        oldest = self._clock.monotonic() - (self._max_age if max_age is None else max_age)
         with self._lock:
             for key in dict.fromkeys(keys):
                 kept = self._kept.get(key)
@@ -69,7 +76,9 @@ class Copies(Generic[K, V]):
             else:
                 if value is not None:
                     answer[key] = value
-        return answer | self.fetch(again, read, deadline) if again else answer
+        if not again:
+            return answer
+        return answer | self.fetch(again, read, deadline, max_age=max_age)
 
     def _read(
         self, mine: dict[K, Future[V | None]], read: Callable[[list[K]], Mapping[K, V]]

@@ -175,6 +175,7 @@ class Gateway:
         self.smart_orders = desk.smart_orders
         self.baskets = desk.baskets
         self.portfolio = desk.portfolio
+        self._price_keeper = desk.price_keeper
         self.idempotency = desk.idempotency
         self.reconciler = desk.reconciler
         self._recorder = desk.recorder
@@ -230,12 +231,14 @@ class Gateway:
         self.alarms.export()
         self.failures.watch()
         self.scheduler.start(leads=leads)
+        self._price_keeper.start()
 
     def close(self) -> None:
         """End the scheduled work and give back every connection. Safe to call twice."""
         self.scheduler.close()
         self._write_down()
         self.failures.close()
+        self._price_keeper.close()
         self.master_contract.close()
         self.access.flush_last_used()
         self.sessions.close()

@@ -116,8 +116,12 @@ class MarketDataService:
         refs: Sequence[InstrumentRef],
         *,
         deadline: Deadline | None = None,
+        max_age: float | None = None,
     ) -> dict[InstrumentRef, Quote]:
-        """Quotes by instrument, for callers that hold the venue's references already."""
+        """Quotes by instrument, for callers that hold the venue's references already.
+
+        `max_age` asks for younger copies than the usual second.
+        """
         due = deadline or self._sessions.deadline(account)
 
         def read(keys: list[_Key]) -> dict[_Key, Quote]:
@@ -127,7 +131,8 @@ class MarketDataService:
             )
             return {(account.id, ref): quote for ref, quote in found.items()}
 
-        found = self._quotes.fetch([(account.id, ref) for ref in refs], read, due)
+        keys = [(account.id, ref) for ref in refs]
+        found = self._quotes.fetch(keys, read, due, max_age=max_age)
         return {ref: quote for (_, ref), quote in found.items()}
 
     def depth(

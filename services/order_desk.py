@@ -31,6 +31,7 @@ from services.market_data import MarketDataService
 from services.orders import OrderService
 from services.placing import Placer
 from services.portfolio import PortfolioService
+from services.price_keeper import PriceKeeper
 from services.reconciler import Reconciler
 from services.recording import Recorder
 from services.retelling import Reteller
@@ -51,6 +52,7 @@ class OrderDesk:
 
     books: Books
     portfolio: PortfolioService
+    price_keeper: PriceKeeper
     orders: OrderService
     smart_orders: SmartOrderService
     baskets: BasketService
@@ -98,12 +100,14 @@ def build_order_desk(
     orders = OrderService(
         placer, changer, locator, recorder, reteller, clock, timeout=timeout
     )
+    keeper = PriceKeeper(market_data, clock)
     closer = Closer(orders, accounts, symbols, books, exposure, locks, clock)
     return OrderDesk(
         books=books,
         portfolio=PortfolioService(
-            books, symbols, market_data, database, clock, timeout=timeout
+            books, symbols, market_data, database, clock, keeper, timeout=timeout
         ),
+        price_keeper=keeper,
         orders=orders,
         smart_orders=SmartOrderService(
             orders, accounts, symbols, exposure, recorder, locks

@@ -41,6 +41,7 @@ from services.portfolio_views import (
     PositionView,
     TradeView,
 )
+from services.price_keeper import PriceKeeper
 from services.shared_reads import Copy
 from services.symbols import SymbolRecord, SymbolService
 
@@ -78,6 +79,7 @@ class PortfolioService:
         market_data: MarketDataService,
         database: Database,
         clock: Clock,
+        keeper: PriceKeeper,
         *,
         timeout: float = 10.0,
     ) -> None:
@@ -85,6 +87,7 @@ class PortfolioService:
         self._symbols = symbols
         self._market_data = market_data
         self._clock = clock
+        self._keeper = keeper
         self._timeout = timeout
         self._tags = _Tags(database)
         self._shown: dict[int, tuple[Copy[list[Order]], list[OrderView]]] = {}
@@ -142,7 +145,10 @@ class PortfolioService:
         due = self._due(deadline)
         rows = self._books.positions(account, due, max_age=_age(fresh)).value
         records = self._records(account, (row.instrument for row in rows))
-        prices = self._last_prices(account, [row.instrument for row in rows if row.quantity], due)
+        held = [row.instrument for row in rows if row.quantity]
+        prices = self._last_prices(account, held, due)
+        if held:
+            self._keeper.watch(account, held)
         views = []
         for row in rows:
             symbol, exchange, known = _named(records, row.instrument, row.broker_symbol)
