@@ -7,6 +7,8 @@ raises, and a call costs a few microseconds at the most.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from broker.breaker import BreakerState
 from utils.metrics import SECONDS, counter, gauge, histogram
 from utils.tally import DAY, Buckets
@@ -79,6 +81,12 @@ for _credential in CREDENTIALS:  # a series that is there from the start has no 
     _AUTHENTICATION.inc(0, credential=_credential)
 for _limit in LIMITS:
     _THROTTLED.inc(0, limit=_limit)
+
+
+def know_brokers(names: Iterable[str]) -> None:
+    """Have the series of these brokers from the start."""
+    for name in names:
+        _LOOKUPS.inc(0, broker=name)
 
 
 def api_call(route: str, status: int, seconds: float, own: float, code: str = "") -> None:

@@ -30,8 +30,7 @@ __all__ = ["FailureRow", "FailureService"]
 
 _FAILURES = counter(
     "openalgo_unhandled_errors_total",
-    "Errors that no code expected, by the exception's class.",
-    ("kind",),
+    "Errors that no code expected; `flask errors list` groups them.",
 )
 _GROUPS_IN_MEMORY = 200
 _STEPS = 12
@@ -89,7 +88,7 @@ class FailureService:
         place = trail[-1] if trail else ""
         way = " < ".join(reversed(trail[-_STEPS:]))
         fingerprint = hashlib.sha256(f"{kind}|{way}".encode()).hexdigest()[:16]
-        _FAILURES.inc(kind=kind)
+        _FAILURES.inc()
         now: datetime = self._clock.now()
         request_id = str(bound_fields().get("request_id", ""))[:64]
         seen = FailureRow(fingerprint, kind, place[:PLACE_LENGTH], way, 1, now, now, request_id)

@@ -133,6 +133,7 @@ class Gateway:
         )
         self._observer = BrokerObserver(self.alarms, self.clock)
         BREAKERS.on_change = counting.circuit_changed
+        counting.know_brokers(self.registry.names())
         slot_store = slots(self.state_dir / "slots", self.clock)
         self.order_path = OrderPath(self.database, slot_store)
         runtime = Runtime(

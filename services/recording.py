@@ -43,6 +43,11 @@ _OUTCOMES = counter(
     ("kind", "state"),
 )
 
+for _kind in IntentKind:  # a series that is there from the start has no first increase
+    for _state in IntentState:
+        if _state not in (IntentState.RECEIVED, IntentState.SENDING):
+            _OUTCOMES.inc(0, kind=_kind.value, state=_state.value)
+
 _MESSAGE_LENGTH = 2_000
 _SIGHTINGS = 16
 """How many sightings of orders in the book are committed at a time."""
