@@ -16,6 +16,9 @@ from flask import Request, Response
 
 Body = Mapping[str, Any]
 
+MOST_DAYS = 90
+"""How far the daily history goes back."""
+
 _HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 _encode = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False
@@ -53,3 +56,11 @@ def from_this_machine(request: Request) -> bool:
         return ipaddress.ip_address(request.remote_addr or "").is_loopback
     except ValueError:
         return False
+
+
+def days_of(request: Request) -> int | None:
+    """How many days the query `?days=` asks for, 7 where it does not; None when it is no number."""
+    given = request.args.get("days", "7")
+    if not given.isascii() or not given.isdigit() or len(given) > 3:
+        return None
+    return int(given) if 1 <= int(given) <= MOST_DAYS else None

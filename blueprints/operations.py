@@ -1,7 +1,8 @@
 """Health and metrics for operators (design §11).
 
 `/health/live` and `/health/ready` are open and tell no detail; `/health` wants a loopback caller or
-an API key; `/metrics` a loopback caller or `METRICS_TOKEN`. "Loopback" is the address of the
+an API key; `/metrics`, and its JSON `/metrics/api` and `/metrics/quality-scenarios`, a loopback
+caller or `METRICS_TOKEN`. "Loopback" is the address of the
 connection, or what a trusted proxy says it is: behind a proxy of this host that is not in
 `TRUSTED_PROXIES` every caller looks local, which is why such a proxy must not pass these paths on.
 """
@@ -9,12 +10,15 @@ connection, or what a trusted proxy says it is: behind a proxy of this host that
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
+from typing import Any
 
 from flask import Blueprint, Response, request
 
 from blueprints.context import mounted
-from blueprints.http import from_this_machine, problem, reply
+from blueprints.http import MOST_DAYS, days_of, from_this_machine, problem, reply
 from services.health import Health
+from services.vocabulary import DatabaseUnavailable
 from utils.trace import trace_of
 from utils.version import VERSION
 
@@ -60,8 +64,8 @@ def health() -> Response:
     return _tell(mounted().gateway.health.check())
 
 
-def metrics() -> Response:
-    """Prometheus's text format, over all workers."""
+def _refused() -> Response | None:
+    """Why the caller may not read metrics; None when it may."""
     settings = mounted().gateway.settings
     if not settings.enable_metrics:
         return reply(problem("not_found", "Metrics are switched off."), 404)
@@ -71,7 +75,42 @@ def metrics() -> Response:
         if not token or not hmac.compare_digest(given.encode(), token.encode()):
             words = "Metrics are read on this machine, or with the bearer token METRICS_TOKEN."
             return reply(problem("forbidden", words), 403)
+    return None
+
+
+def metrics() -> Response:
+    """Prometheus's text format, over all workers."""
+    refused = _refused()
+    if refused is not None:
+        return refused
     return Response(mounted().gateway.live_figures.exposition(), content_type=_METRICS_TYPE)
+
+
+def metrics_summary() -> Response:
+    """The daily history of the last `?days=` (7) as JSON."""
+    return _told(lambda days: mounted().gateway.figures.summary(days))
+
+
+def quality_scenarios() -> Response:
+    """The quality scenarios, judged over the last `?days=` (7), as JSON."""
+    return _told(lambda days: {
+        "days": days,
+        "scenarios": [judged.facts() for judged in mounted().gateway.quality.judge(days)],
+    })
+
+
+def _told(tell: Callable[[int], dict[str, Any]]) -> Response:
+    refused = _refused()
+    if refused is not None:
+        return refused
+    days = days_of(request)
+    if days is None:
+        return reply(problem("invalid_request", f"days is a number from 1 to {MOST_DAYS}."), 400)
+    try:
+        return reply({"status": "success", **tell(days)})
+    except DatabaseUnavailable:
+        words = "The storage is not available. Try again later."
+        return reply(problem("storage_unavailable", words), 503, {"Retry-After": "1"})
 
 
 def create() -> Blueprint:
@@ -82,6 +121,8 @@ def create() -> Blueprint:
         ("/health/ready", ready),
         ("/health", health),
         ("/metrics", metrics),
+        ("/metrics/api", metrics_summary),
+        ("/metrics/quality-scenarios", quality_scenarios),
     ):
         blueprint.add_url_rule(path, view.__name__, view, methods=["GET"], strict_slashes=False)
 

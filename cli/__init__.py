@@ -28,5 +28,7 @@ def register(app: Flask) -> None:
         operations.alarms,
         operations.config,
         watching.deployments,
+        watching.errors,
+        watching.logs,
     ):
         app.cli.add_command(group)

@@ -99,6 +99,15 @@ class FigureService:
         """Today's figures."""
         return self.days(1)[0]
 
+    def summary(self, count: int) -> dict[str, Any]:
+        """The last so many days as people and programs ask for them, the oldest first."""
+        days = self.days(count)
+        return {
+            "from": days[0].day.isoformat(),
+            "to": days[-1].day.isoformat(),
+            "days": [summary_of(day) for day in days],
+        }
+
     def prune(self) -> int:
         """Delete the figures of days that have been kept long enough; how many."""
         with self._database.write() as conn:

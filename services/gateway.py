@@ -44,6 +44,7 @@ from services.master_contract import MasterContractService
 from services.observer import BrokerObserver
 from services.order_desk import build_order_desk
 from services.order_path import OrderPath
+from services.quality import QualityService
 from services.recovering import Recoverer
 from services.risk_limits import RiskLimitService
 from services.sessions import SessionService
@@ -191,6 +192,9 @@ class Gateway:
         )
         self.figures = FigureService(self.database, self.clock)
         self.failures = FailureService(self.database, self.clock)
+        self.quality = QualityService(
+            settings, self.database, self.clock, self.figures, self.alarms, self.failures
+        )
         self.certificates = CertificateWatch(settings.certificate_hosts)
         self._trading_figures = TradingFigures(
             self.database, self.accounts, self.sessions, self.portfolio, self.figures, self.clock

@@ -40,7 +40,11 @@ _POLICY = (
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'; object-src 'none'"
 )
 _NAVIGATION = (("web.brokers", "Brokers"), ("web.orders", "Order book"), ("web.keys", "API keys"))
-_ADMIN_NAVIGATION = (("web.master_contract", "Master contract"),)
+_ADMIN_NAVIGATION = (
+    ("web.master_contract", "Master contract"),
+    ("web.monitoring", "Monitoring"),
+    ("web.quality", "Quality"),
+)
 
 P = ParamSpec("P")
 Page = str | BaseResponse
@@ -84,6 +88,8 @@ def _name_request() -> None:
     trace = trace_of(request.environ)
     g.request_id = trace.request_id
     g.log_token = bind(**trace.fields())
+    if request.method == "POST":
+        noted(request.environ)["keep"] = True  # what a person does is never sampled away
 
 
 @web.teardown_request
