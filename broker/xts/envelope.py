@@ -7,11 +7,9 @@ as a refusal: HTML, broken JSON, 5xx and everything else leave the outcome unkno
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -26,6 +24,7 @@ from broker.errors import (
     Refused,
     SessionExpired,
 )
+from broker.payload import decode
 from broker.transport import Reply
 from broker.xts.values import Unreadable, identifier
 
@@ -175,7 +174,7 @@ def _parse(raw: bytes) -> Mapping[str, object] | None:
     A body that ends early or holds anything after the JSON is no envelope.
     """
     try:
-        body = unwrap(json.loads(raw, parse_float=Decimal, parse_constant=str))
+        body = unwrap(decode(raw))
     except (ValueError, RecursionError):
         return None
     if not isinstance(body, dict):
