@@ -15,11 +15,6 @@ log = logging.getLogger(__name__)
 
 BACKUP_FAILED = "backup_failed"
 
-_LAST = gauge(
-    "openalgo_backup_last_success_timestamp_seconds",
-    "When the newest backup was made, in seconds since 1970.",
-    across_workers="mostrecent",
-)
 _SIZE = gauge(
     "openalgo_backup_size_bytes", "Size of the newest backup with its symbols.",
     across_workers="mostrecent",
@@ -55,6 +50,5 @@ class BackupSchedule:
             self._alarms.open(BACKUP_FAILED, "", str(error))
             return None
         self._alarms.close(BACKUP_FAILED, "")
-        _LAST.set(made.at.timestamp())
         _SIZE.set(made.size)
         return made

@@ -7,7 +7,7 @@ a database only the checks are told, which then say that it is down.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from prometheus_client.core import Metric
@@ -18,6 +18,7 @@ from database.engine import Database
 from database.errors import StorageError
 from services.accounts import AccountService
 from services.alarms import AlarmService
+from services.backup_models import NAME
 from services.deployments import DeploymentService
 from services.figures import ORDERS, POSITIONS, TRADES, FigureService
 from services.health import HealthService
@@ -77,9 +78,9 @@ class LiveFigures:
             {(check.name,): float(check.ok) for check in self._health.check().checks},
         )  # fmt: skip
         yield reading(
-            "openalgo_backup_newest_timestamp_seconds",
-            "When the newest backup was written (Unix time); 0 when there is none.",
-            rows={(): newest_file(self._settings.backup_dir)},
+            "openalgo_backup_last_success_timestamp_seconds",
+            "When the newest backup was made (Unix time); 0 when there is none.",
+            rows={(): newest_backup(self._settings.backup_dir)},
         )
         for part in (self._today, self._people, self._contracts, self._releases):
             try:
@@ -153,16 +154,17 @@ def data_folder(settings: Settings) -> Path:
     return Path(settings.database_url.get_secret_value().split(":///", 1)[1]).resolve().parent
 
 
-def newest_file(folder: Path) -> float:
-    """When the newest file under a folder was written (Unix time); 0 when there is none."""
-    newest = 0.0
-    try:
-        for path in (*folder.glob("*"), *folder.glob("*/*")):
-            if path.is_file() and not path.name.startswith("."):
-                newest = max(newest, path.stat().st_mtime)
-    except OSError:
-        return newest
-    return newest
+def newest_backup(folder: Path) -> float:
+    """When the newest backup in a folder was made (Unix time), by its name; 0 without any.
+
+    The manifest is written last, so where it is there the backup is complete. It is not opened:
+    metrics are asked for often, and there may be hundreds.
+    """
+    names = [path.stem for path in folder.glob("backup-*.json") if NAME.fullmatch(path.stem)]
+    if not names:
+        return 0.0
+    made = datetime.strptime(max(names), "backup-%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+    return made.timestamp()
 
 
 def _pair(label: str) -> tuple[str, str]:

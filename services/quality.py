@@ -22,7 +22,7 @@ from database.errors import StorageError
 from services.alarms import AlarmService
 from services.failures import FailureService
 from services.figures import ORDERS, Day, FigureService
-from services.live_figures import newest_file
+from services.live_figures import newest_backup
 from services.reconciler import ORDER_TWICE
 from utils.clock import start_of_trading_day
 from utils.config import Settings
@@ -155,7 +155,7 @@ class QualityService:
     def _judge_backup(self, now: datetime) -> Judgement:
         if not self._backups.is_dir():
             return _nothing(BACKUP, "the folder of the backups is not there")
-        newest = newest_file(self._backups)
+        newest = newest_backup(self._backups)
         if not newest:
             return Judgement(BACKUP, Verdict.FAIL, "there is no backup", 0)
         age = now.timestamp() - newest

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from datetime import date, timedelta
 from pathlib import Path
@@ -116,7 +115,7 @@ def test_orders_and_their_alarms(tmp_path: Path) -> None:
         assert bench.verdicts()["A1"] == "NO DATA"  # no book was read yet
         with database.write() as conn:
             journal.change(conn, number, IntentState.ACCEPTED, "test", at=bench.clock.now())
-            journal.saw_in_book(conn, number, "FILLED", at=bench.clock.now())
+            journal.bear_out(conn, number, "FILLED", "in the book", at=bench.clock.now())
         assert (bench.verdicts()["A1"], bench.verdicts()["A4"]) == ("PASS", "PASS")
         bench.alarms.open(ORDER_TWICE, "prop-b", "The book shows the order R more than once.")
         assert bench.verdicts()["A1"] == "FAIL"
@@ -131,12 +130,12 @@ def test_backups(tmp_path: Path) -> None:
         bench = Bench(database, tmp_path)
         bench.backups.mkdir()
         assert bench.verdicts()["E1"] == "FAIL"
-        file = bench.backups / "one" / "openalgo.db"
-        file.parent.mkdir()
-        file.touch()
-        for age, expected in ((19, "PASS"), (21, "FAIL")):
-            moment = bench.clock.now().timestamp() - age * 60
-            os.utime(file, (moment, moment))
+        (bench.backups / "backup-later.json").touch()  # not the name of one
+        (bench.backups / "backup-20990101-000000.bak").touch()  # not complete
+        for name in (f"backup-{bench.clock.now():%Y%m%d-%H%M%S}", "backup-20200101-000000"):
+            (bench.backups / f"{name}.json").touch()
+        for minutes, expected in ((19, "PASS"), (2, "FAIL")):
+            bench.clock.advance(minutes * 60)
             assert bench.verdicts()["E1"] == expected
 
 
