@@ -13,9 +13,13 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Protocol
 
 import httpcore
+
+_TOGETHER = 16 * 1024
+"""Bytes that are held back at most: more than an order has."""
 
 MAX_WAIT = 600.0
 """Seconds; stands in for an operation that carries no time-out, so that none waits for ever."""
@@ -67,9 +71,15 @@ class DeadlineStream(httpcore.NetworkStream):
     def __init__(self, sock: socket.socket, handshake: Until) -> None:
         self._sock = sock
         self._handshake = handshake
+        self._held = b""
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Up to `max_bytes`; empty when the peer has closed."""
+        if self._held:
+            held, self._held = self._held, b""
+            # Who hung up early may have said why: the answer is read all the same.
+            with suppress(httpcore.WriteError):
+                self._send(held, timeout)
         try:
             self._sock.settimeout(_left(timeout))
             return self._sock.recv(max_bytes)
@@ -79,7 +89,18 @@ class DeadlineStream(httpcore.NetworkStream):
             raise httpcore.ReadError(str(error)) from error
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """All of `buffer`, or an error after an unknown part of it."""
+        """All of `buffer`, or an error after an unknown part of it.
+
+        A little is held back until more comes or an answer is read: a request's head and body then
+        leave as one.
+        """
+        buffer, self._held = self._held + buffer, b""
+        if len(buffer) <= _TOGETHER:
+            self._held = buffer
+        else:
+            self._send(buffer, timeout)
+
+    def _send(self, buffer: bytes, timeout: float | None) -> None:
         try:
             view = memoryview(buffer)
             while view:

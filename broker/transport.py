@@ -24,6 +24,7 @@ import httpcore
 import httpx
 
 from broker.base import Clock, Deadline
+from broker.connections import Answer, Connections
 from broker.errors import BrokerBusy, BrokerError, ConnectFailed, OutcomeUnknown
 from broker.payload import encode, unpacked
 from broker.sockets import DeadlineBackend, Until
@@ -49,6 +50,9 @@ _NOT_SENT: tuple[type[Exception], ...] = (
     httpcore.PoolTimeout,
     httpcore.UnsupportedProtocol,
 )
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+"""Methods whose length is told even when there is no body."""
+
 _TIMED_OUT: tuple[type[Exception], ...] = (
     TimeoutError,
     httpx.TimeoutException,
@@ -111,10 +115,11 @@ class Transport:
         if base.scheme not in ("http", "https") or not base.host:
             raise ValueError("a base URL needs http:// or https:// and a host")
         self.host = base.host
-        self._base = f"{base.scheme}://{base.netloc.decode('ascii')}{base.path.rstrip('/')}"
+        self._netloc = base.netloc.decode("ascii")
+        self._base = f"{base.scheme}://{self._netloc}{base.path.rstrip('/')}"
         self._clock = clock
         self._handler = handler
-        origin = f"{base.scheme}://{base.netloc.decode('ascii')}"
+        origin = f"{base.scheme}://{self._netloc}"
         self._key = (origin, connect_timeout, pool_size, verify)
         self._pool: _Pool | None = None
 
@@ -206,18 +211,26 @@ class Transport:
         url = _parsed(self._base + call.path)
         if params:
             url = url.copy_with(query=urlencode(params).encode("ascii"))
-        fields = [("accept", "*/*"), ("accept-encoding", "gzip")]
-        content = None
+        fields = [
+            ("host", self._netloc), ("accept", "*/*"), ("accept-encoding", "gzip"),
+        ]  # fmt: skip
+        content = b""
         if json is not None:
             content = json if isinstance(json, bytes) else encode(json)
             fields.append(("content-type", "application/json"))
+        if json is not None or call.method in _WITH_BODY:
+            fields.append(("content-length", str(len(content))))
         if headers:
             fields.extend(headers.items())
         if until.remaining() <= 0.0:
             raise TimeoutError("no time was left")
         timeout = {"connect": until, "read": until, "write": until, "pool": until}
         return httpx.Request(
-            call.method, url, headers=fields, content=content, extensions={"timeout": timeout}
+            call.method,
+            url,
+            headers=fields,
+            stream=httpx.ByteStream(content),
+            extensions={"timeout": timeout},
         )
 
     def _shared(self) -> _Pool:
@@ -277,7 +290,7 @@ class _Call:
 
 
 class _Pool(httpx.BaseTransport):
-    """The connections to one host in one process: httpcore's pool over sockets with deadlines."""
+    """The connections to one host in one process, over sockets with deadlines."""
 
     def __init__(self, key: _PoolKey, clock: Clock) -> None:
         origin, connect_timeout, size, verify = key
@@ -286,18 +299,20 @@ class _Pool(httpx.BaseTransport):
         self.users: set[int] = set()
         secure = origin.startswith("https:")
         context = httpx.create_ssl_context(verify=verify, trust_env=False) if secure else None
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=context,
-            max_connections=size,
-            max_keepalive_connections=size,
-            keepalive_expiry=KEEPALIVE,
-            retries=0,
-            network_backend=DeadlineBackend(clock, connect_timeout),
+        url = httpx.URL(origin)
+        self._connections = Connections(
+            httpcore.URL(
+                scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=b"/"
+            ).origin,
+            context,
+            size,
+            KEEPALIVE,
+            DeadlineBackend(clock, connect_timeout),
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         url = request.url
-        answer = self._pool.handle_request(
+        answer = self._connections.send(
             httpcore.Request(
                 method=request.method,
                 url=httpcore.URL(
@@ -306,20 +321,21 @@ class _Pool(httpx.BaseTransport):
                 headers=request.headers.raw,
                 content=request.stream,
                 extensions=request.extensions,
-            )
+            ),
+            request.extensions["timeout"]["pool"].remaining(),
         )
         return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer))
 
     def close(self) -> None:
-        self._pool.close()
+        self._connections.close()
 
 
 class _Body(httpx.SyncByteStream):
-    def __init__(self, answer: httpcore.Response) -> None:
+    def __init__(self, answer: Answer) -> None:
         self._answer = answer
 
     def __iter__(self) -> Iterator[bytes]:
-        return self._answer.iter_stream()
+        return iter(self._answer)
 
     def close(self) -> None:
         self._answer.close()
