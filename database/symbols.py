@@ -25,13 +25,13 @@ from database.errors import DatabaseUnavailable
 from database.symbol_rows import FIELDS
 from database.symbol_text import SearchText
 
-_COLUMNS = ", ".join(("id", *FIELDS))
+_COLUMNS = ", ".join(("id", *FIELDS, "generation"))
 _BATCH = 100
 _CHUNK = 2_000
 _LAST_CHARACTER = "\U0010ffff"
 
 Row = tuple[Any, ...]
-"""`id`, and then the fields of `database.symbol_rows.SymbolRow`."""
+"""`id`, then the fields of `database.symbol_rows.SymbolRow`, and the generation as the last."""
 
 
 @dataclass(frozen=True, slots=True)

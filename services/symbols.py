@@ -85,44 +85,52 @@ class SymbolService:
 
     def lookup(self, broker: str, exchange: str, symbol: str) -> SymbolRecord | None:
         """The record of an OpenAlgo symbol, None when the broker has no such thing."""
+        key = (symbol, exchange)
         known = self._current(broker)
-        record = known.by_symbol.get((symbol, exchange))
+        record = known.by_symbol.get(key)
         if record is not None:
             self._hits += 1
-        else:
-            self._misses += 1
-            row = self._reader.by_symbol(broker, exchange, symbol)
-            if row is None:
-                return None
-            record = _record(row)
-            _remember(known.by_symbol, (symbol, exchange), record)
+            return record
+        self._misses += 1
+        row = self._reader.by_symbol(broker, exchange, symbol)
+        if row is None:
+            return None
+        record = _record(row)
+        _remember(self._at(broker, known, row).by_symbol, key, record)
         return record
 
     def by_token(self, broker: str, exchange: str, token: str) -> SymbolRecord | None:
         """The record of a broker's token, None when the live contract doesn't have it."""
+        key = (token, exchange)
         known = self._current(broker)
-        record = known.by_token.get((token, exchange))
+        record = known.by_token.get(key)
         if record is None:
             row = self._reader.by_token(broker, exchange, token)
             if row is None:
                 return None
             record = _record(row)
-            _remember(known.by_token, (token, exchange), record)
+            _remember(self._at(broker, known, row).by_token, key, record)
         return record
 
     def many_by_token(
         self, broker: str, refs: Iterable[InstrumentRef]
     ) -> dict[InstrumentRef, SymbolRecord]:
         """The records of many tokens at once (a book); unknown ones are missing."""
-        known = self._current(broker)
         wanted = {ref: (ref.token, str(ref.exchange)) for ref in refs}
+        known = self._current(broker)
         found: dict[InstrumentRef, SymbolRecord] = {}
         for ref, key in wanted.items():
             record = known.by_token.get(key)
             if record is not None:
                 found[ref] = record
         missing = [key for ref, key in wanted.items() if ref not in found]
-        for row in self._reader.many(broker, "token", missing):
+        rows = self._reader.many(broker, "token", missing) if missing else []
+        if rows:
+            live = self._at(broker, known, rows[-1])
+            if live is not known:  # swapped in between: none of what was remembered goes with them
+                found, known = {}, live
+                rows = self._reader.many(broker, "token", list(wanted.values()))
+        for row in rows:
             record = _record(row)
             _remember(known.by_token, (record.token, record.exchange), record)
             found[record.ref] = record
@@ -209,6 +217,21 @@ class SymbolService:
             known = self._known[broker] = _Known(number)
         return known
 
+    def _at(self, broker: str, known: _Known, row: Row) -> _Known:
+        """What is remembered of the generation of a row that was just read.
+
+        It is another one than `known` when the contract was swapped a moment ago: who has seen the
+        new one must not see the old one again.
+        """
+        generation = int(row[-1])
+        if generation == known.generation:
+            return known
+        known = _Known(generation)
+        if generation > self._known[broker].generation:
+            self._numbers = {**self._numbers, broker: generation}
+            self._known[broker] = known
+        return known
+
     def _text(self, broker: str) -> SearchText:
         known = self._current(broker)
         if known.text is None:
@@ -220,7 +243,7 @@ class SymbolService:
 
 def _record(row: Row) -> SymbolRecord:
     (row_id, symbol, brsymbol, name, exchange, brexchange, token, expiry, strike, lotsize,
-     instrument_type, tick, freeze, kind, isin, low, high, multiplier, tradable) = row
+     instrument_type, tick, freeze, kind, isin, low, high, multiplier, tradable, _) = row
     return SymbolRecord(
         symbol, brsymbol, name, exchange, brexchange, token, expiry, strike, lotsize,
         instrument_type, _decimal(tick), freeze, kind, isin,

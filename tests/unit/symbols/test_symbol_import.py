@@ -119,9 +119,9 @@ def test_rows_that_claim_one_symbol_can_only_be_looked_at(database: Database) ->
     assert reader.by_symbol("jainam_prop", "BSE", "TWIN") is None
     for token in ("7", "8"):
         row = reader.by_token("jainam_prop", "BSE", token)
-        assert row is not None and row[1] == f"TWIN#{token}" and row[-1] == 0
+        assert row is not None and row[1] == f"TWIN#{token}" and row[-2] == 0
     other = reader.by_symbol("jainam_prop", "NSE", "TWIN")
-    assert other is not None and other[-1] == 1
+    assert other is not None and other[-2] == 1
     assert reader.by_symbol("wisdom", "NFO", "NIFTY24NOV2620000CE") is not None
     reader.close()
 
@@ -142,8 +142,8 @@ def test_a_repeated_row_is_kept_once_and_a_contradicted_one_not_traded(
     assert told == [("NSE", "token 7: SAME", ["7"]), ("NSE", "token 9: ONE, OTHER", ["9"])]
     reader = SymbolReader(database)
     same, one = (reader.by_token("jainam_prop", "NSE", token) for token in ("7", "9"))
-    assert same is not None and same[1] == "SAME" and same[-1] == 1
-    assert one is not None and one[1] == "ONE" and one[-1] == 0
+    assert same is not None and same[1] == "SAME" and same[-2] == 1
+    assert one is not None and one[1] == "ONE" and one[-2] == 0
     reader.close()
 
 
