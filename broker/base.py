@@ -316,6 +316,12 @@ class Broker(ABC):
     def find(self, tag: str, *, deadline: Deadline) -> Found | NotSeen:
         """Look the tag up in one complete read of the order book; raises if it can't be read."""
 
+    def find_many(
+        self, tags: Sequence[str], *, deadline: Deadline
+    ) -> dict[str, Found | NotSeen]:
+        """`find` for many tags; a broker whose book comes whole needs one read for all of them."""
+        return {tag: self.find(tag, deadline=deadline) for tag in tags}
+
     # Reference and market data ---------------------------------------------------------------
 
     @abstractmethod

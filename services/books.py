@@ -7,7 +7,7 @@ with the default `max_age` 0; who only shows may take a copy.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -95,16 +95,18 @@ class Books:
         """Limits in rupees."""
         return self._get(account, "funds", _funds, deadline, max_age)
 
-    def find(self, account: Account, tag: str, deadline: Deadline) -> Order | None:
-        """The order of this tag, under whatever client the venue shows it; a read of its own.
+    def find(
+        self, account: Account, tags: Sequence[str], deadline: Deadline
+    ) -> dict[str, Order]:
+        """The orders of these tags, under whatever client the venue shows them; a read of its own.
 
         `orders` leaves out rows of other clients. Before an order is held absent, the question must
         be put without that filter: it may stand under a client that was not expected.
         """
         found = self._sessions.read(
-            account, lambda broker, by: broker.find(tag, deadline=by), deadline
+            account, lambda broker, by: broker.find_many(tags, deadline=by), deadline
         )
-        return found.order if isinstance(found, Found) else None
+        return {tag: seen.order for tag, seen in found.items() if isinstance(seen, Found)}
 
     def touched(self, account: Account) -> None:
         """An order went out: copies from before show the past and serve nobody any more."""

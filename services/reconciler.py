@@ -230,41 +230,48 @@ class Reconciler:
         self._absent_read[account.id] = copy.begun
         self._watch_for_doubles(account, copy.value)
         rows = Rows(copy.value)
-        left = [item for item in waiting if not self._settled(account, item, rows, copy, tally)]
+        left = [item for item in waiting if not self._seen(item, rows, copy, tally)]
+        left = self._without_absent(account, left, copy, tally)
         told = all(self._is_of_today(intent) for intent in left)
         self._alarm_if_old(account.label, left, _NOT_SHOWN if told else _DAY_OVER)
         self._watch_absent(account, rows)
         tally.confirmed += self._bearing_out.check(account, accepted, rows, copy.as_of)
         return _count_unknown(left)
 
-    def _settled(
-        self,
-        account: Account,
-        intent: Intent,
-        rows: Rows,
-        copy: Copy[list[Order]],
-        tally: _Tally,
+    def _seen(
+        self, intent: Intent, rows: Rows, copy: Copy[list[Order]], tally: _Tally
     ) -> bool:
-        same_day = trading_day(intent.created_at) == trading_day(copy.as_of)
-        if not same_day and intent.kind is not IntentKind.PLACE:
+        """Settle an intent that the book shows; whether it does."""
+        if intent.kind is not IntentKind.PLACE and not _of_one_day(intent, copy):
             return False  # the order id that it names may be another order's today
         verdict = judge(intent, rows)
-        if verdict is not None:
-            self._settle(intent, verdict, "reconciled")
-            tally.settled += 1
-            return True
-        if not same_day:
+        if verdict is None:
             return False
-        proven = self._proves_absence(intent, copy)
-        if intent.state is IntentState.UNKNOWN and proven:
-            try:
-                verdict = self._elsewhere(account, intent)
-            except (BrokerError, ServiceError):
-                return False
+        self._settle(intent, verdict, "reconciled")
+        tally.settled += 1
+        return True
+
+    def _without_absent(
+        self, account: Account, waiting: list[Intent], copy: Copy[list[Order]], tally: _Tally
+    ) -> list[Intent]:
+        """End those of which this read proves the absence; the others."""
+        proven = [
+            intent for intent in waiting
+            if _of_one_day(intent, copy) and self._proves_absence(intent, copy)
+            and intent.state is IntentState.UNKNOWN
+        ]
+        if not proven:
+            return waiting
+        try:
+            elsewhere = self._elsewhere(account, proven)
+        except (BrokerError, ServiceError):
+            return waiting
+        for intent in proven:
+            verdict = elsewhere.get(intent.id)
             if verdict is not None:
                 self._settle(intent, verdict, "under another client")
                 tally.settled += 1
-                return True
+                continue
             self._recorder.resume(intent).settle(
                 IntentState.ABSENT, "absent",
                 message="Complete reads of the broker's book did not show it.",
@@ -273,15 +280,17 @@ class Reconciler:
                 intent, state=IntentState.ABSENT, updated_at=self._clock.now()
             )
             tally.absent += 1
-            return True
-        return False
+        ended = {intent.id for intent in proven}
+        return [intent for intent in waiting if intent.id not in ended]
 
-    def _elsewhere(self, account: Account, intent: Intent) -> Verdict | None:
-        """What the whole book says, rows of clients that are not expected included."""
-        if intent.kind is not IntentKind.PLACE:
-            return None
-        row = self._books.find(account, intent.tag, Deadline(self._clock, self._timeout))
-        return judge(intent, Rows([row])) if row is not None else None
+    def _elsewhere(self, account: Account, intents: list[Intent]) -> dict[int, Verdict]:
+        """What the whole book says, rows of clients that are not expected included: by intent."""
+        placed = {item.tag: item for item in intents if item.kind is IntentKind.PLACE}
+        if not placed:
+            return {}
+        rows = self._books.find(account, list(placed), Deadline(self._clock, self._timeout))
+        found = {placed[tag].id: judge(placed[tag], Rows([row])) for tag, row in rows.items()}
+        return {number: verdict for number, verdict in found.items() if verdict is not None}
 
     def _is_of_today(self, intent: Intent) -> bool:
         return trading_day(intent.created_at) == trading_day(self._clock.now())
@@ -380,6 +389,11 @@ class Reconciler:
 def deadline_of(intent: Intent) -> datetime:
     """When the request of an intent was over."""
     return intent.deadline_at or intent.created_at + _DEADLINE_UNKNOWN
+
+
+def _of_one_day(intent: Intent, copy: Copy[list[Order]]) -> bool:
+    """Whether a book is of the trading day of an intent: it proves nothing about another one."""
+    return trading_day(intent.created_at) == trading_day(copy.as_of)
 
 
 def _count_unknown(intents: list[Intent]) -> int:

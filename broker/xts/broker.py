@@ -239,28 +239,40 @@ class XtsBroker(Broker):
         )
 
     def find(self, tag: str, *, deadline: Deadline) -> Found | NotSeen:
+        """See `find_many`."""
+        return self.find_many([tag], deadline=deadline)[tag]
+
+    def find_many(
+        self, tags: Sequence[str], *, deadline: Deadline
+    ) -> dict[str, Found | NotSeen]:
         """Among all rows, whoever's client they name: a tag is ours and nobody else's.
 
         `as_of` is when the read began, the latest moment for which its silence is evidence.
         """
         as_of = self._runtime.clock.now()
         ids = self._ids()
-        matching = [
-            row
-            for row in self._order_rows(ids, deadline)
-            if row.get("OrderUniqueIdentifier") == tag
-        ]
-        if not matching:
-            return NotSeen(as_of)
-        order = codec.order_from_row(
-            max(matching, key=codec.sequence_of), self._segments, self._anomaly
-        )
+        newest: dict[str, wire.Row] = {}
+        wanted = set(tags)
+        for row in self._order_rows(ids, deadline):
+            tag = row.get("OrderUniqueIdentifier")
+            if tag in wanted and (
+                tag not in newest or codec.sequence_of(row) > codec.sequence_of(newest[tag])
+            ):
+                newest[tag] = row
+        return {
+            tag: Found(self._own_order(newest[tag], ids), as_of) if tag in newest
+            else NotSeen(as_of)
+            for tag in tags
+        }
+
+    def _own_order(self, row: wire.Row, ids: ClientIds) -> Order:
+        order = codec.order_from_row(row, self._segments, self._anomaly)
         if not ids.is_ours(order.client):
             self._anomaly(
                 "foreign_client_on_own_order",
                 f"order {order.order_id} stands under client {order.client!r}",
             )
-        return Found(order, as_of)
+        return order
 
     def _order_rows(self, ids: ClientIds, deadline: Deadline) -> list[wire.Row]:
         endpoint = calls.DEALER_ORDER_BOOK if ids.dealer_books else calls.ORDER_BOOK

@@ -85,6 +85,15 @@ class FindCards(Cards):
                 seen = desk.broker.find(other, deadline=desk.deadline())
                 assert isinstance(seen, NotSeen), other
 
+    def test_c7_090_finds_many_at_once(self, desk: Desk) -> None:
+        tags = [new_tag() for _ in range(4)]
+        orders = {tag: desk.place(tag=tag) for tag in tags[:2]}
+        found = desk.broker.find_many(tags, deadline=desk.deadline())
+        assert list(found) == tags
+        assert {
+            tag: seen.order.order_id for tag, seen in found.items() if isinstance(seen, Found)
+        } == orders
+
 
 def _lost(desk: Desk, trouble: Trouble) -> Found | NotSeen:
     """Lose the answer of an order, then look for it."""
