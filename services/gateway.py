@@ -23,6 +23,7 @@ from broker.slots import FileSlotStore
 from database import broker_sessions, failures, idempotency, jobs
 from database.crypto import Vault
 from database.engine import Database
+from database.errors import StorageError
 from services import counting
 from services.access import AccessService
 from services.accounts import AccountService
@@ -48,6 +49,7 @@ from services.quality import QualityService
 from services.recovering import Recoverer
 from services.risk_limits import RiskLimitService
 from services.sessions import SessionService
+from services.settlements import Settlements
 from services.symbols import SymbolService
 from services.trading_figures import TradingFigures
 from services.web_sessions import WebSessionService
@@ -74,6 +76,9 @@ how long the download of one contract is waited for before the next one."""
 KEPT_JOBS = timedelta(days=90)
 KEPT_LOGINS = timedelta(days=90)
 KEPT_FAILURES = timedelta(days=90)
+
+SETTLE_IN = 2.0
+"""Seconds between two tries to reach the database, in a process that began without it."""
 
 FIGURES = 30.0
 TRADING_FIGURES = 60.0
@@ -181,6 +186,7 @@ class Gateway:
         self.idempotency = desk.idempotency
         self.reconciler = desk.reconciler
         self._recorder = desk.recorder
+        self.settlements = Settlements(self.database, self.clock)
         self.risk_watch = desk.risk_watch
         self.health = HealthService(
             self.database,
@@ -219,6 +225,7 @@ class Gateway:
         )
         self.scheduler = Scheduler(self.database, self.clock, may_lead=settings.run_jobs)
         self._was_reconciled = False
+        self._is_settled_in = False
         self._plan()
 
     def start_background(self, *, leads: bool = False) -> None:
@@ -227,16 +234,29 @@ class Gateway:
         leads: this process does what only one may do, whatever `RUN_JOBS` says of it.
 
         A database without tables is migrated first; an older schema is left to `flask db upgrade`.
+        One that is away does not stop the process, or a worker that begins at the wrong moment
+        would take the whole server with it: it is asked again until it is back.
         """
+        self._recorder.open()
+        self.failures.watch()
+        try:
+            self._settle_in()
+        except StorageError as error:
+            log.error("this process begins without its database: %s", error)
+            self.scheduler.every("settle in", SETTLE_IN, self._settle_in, leased=False)
+        self.scheduler.start(leads=leads)
+        self._price_keeper.start()
+
+    def _settle_in(self) -> None:
+        """What a process does once, as soon as it can reach the database."""
+        if self._is_settled_in:
+            return
         if not self._has_tables():
             self.database.upgrade()
         self.database.start_checkpoints()
         self.accounts.sync_environment()
-        self._recorder.open()
         self.alarms.export()
-        self.failures.watch()
-        self.scheduler.start(leads=leads)
-        self._price_keeper.start()
+        self._is_settled_in = True
 
     def close(self) -> None:
         """End the scheduled work and give back every connection. Safe to call twice."""

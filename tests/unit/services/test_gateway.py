@@ -13,6 +13,8 @@ import pytest
 from broker.base import Clock
 from broker.slots import MemorySlotStore
 from database import idempotency, jobs
+from database.engine import Database
+from database.errors import DatabaseUnavailable
 from services.gateway import Gateway, state_dir
 from tests.support.clocks import ManualClock
 from utils.config import Settings, load_settings
@@ -134,6 +136,23 @@ def test_it_can_be_built_before_a_fork(gateway: Gateway) -> None:
     os.close(reading)
     os.close(writing)
     assert gateway.access.has_users() is False
+
+
+def test_a_database_that_is_away_at_the_start_is_asked_again(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that cannot begin makes gunicorn give up the whole server."""
+
+    def gone(*_: object, **__: object) -> None:
+        raise DatabaseUnavailable("the database system is starting up")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Database, "read", gone)
+        broken.setattr(Database, "write", gone)
+        gateway.start_background()
+    assert gateway.scheduler.run("settle in")
+    assert gateway.access.has_users() is False
+    assert gateway.scheduler.renew()
 
 
 def test_closing_twice_is_no_error(gateway: Gateway) -> None:
