@@ -7,7 +7,9 @@ from dataclasses import asdict
 import click
 
 from cli.support import as_json, command, dump, facts_of, fail, gateway, operator, show
+from database.journal import IntentState
 from services.flags import KILL_SWITCH
+from services.settlements import OUTCOMES
 from utils.config import PATHS, display
 
 
@@ -27,6 +29,35 @@ def reconcile(as_json: bool) -> None:
     else:
         words = ", ".join(f"{name} {value}" for name, value in facts.items() if value != ())
         click.echo(f"Reconciled: {words}.")
+
+
+@orders.command("open")
+@as_json
+@command
+def list_open(as_json: bool) -> None:
+    """List the orders whose outcome is not known."""
+    columns = (
+        "reference", "state", "kind", "symbol", "side", "quantity", "created_at", "message",
+    )  # fmt: skip
+    rows = [asdict(intent) for intent in gateway().settlements.open()]
+    show(rows, columns, "The outcome of every order is known.", as_json=as_json)
+
+
+@orders.command("settle")
+@click.argument("reference")
+@click.option(
+    "--as", "outcome", required=True, type=click.Choice([state.value for state in OUTCOMES]),
+    help="How it ended, by the broker's trades, positions or contract note.",
+)
+@click.option("--reason", required=True, help="How you know; kept with your name.")
+@click.option("--order-id", default="", help="The broker's order id of an accepted order.")
+@command
+def settle(reference: str, outcome: str, reason: str, order_id: str) -> None:
+    """Settle by hand what the broker's book cannot tell any more."""
+    settled = gateway().settlements.settle(
+        operator(), reference, IntentState(outcome), reason, order_id
+    )
+    click.echo(f"Order {settled.reference} is {settled.state.value}.")
 
 
 @click.command()

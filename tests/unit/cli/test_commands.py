@@ -15,9 +15,12 @@ from flask import Flask
 
 import cli
 from cli.support import EXTENSION
+from database import journal
 from database.engine import Database
 from database.jobs import JobState
+from database.journal import Intent, IntentKind, IntentState
 from services.market_data import MarketDataService
+from services.settlements import Settlements
 from tests.support.clocks import ManualClock
 from tests.support.databases import sqlite_database
 from tests.support.stacks import Stack, new_venue
@@ -79,6 +82,7 @@ class Shell:
             sessions=stack.sessions, flags=stack.flags, alarms=stack.alarms,
             registry=Plugins(), master_contract=self.downloads,
             reconciler=SimpleNamespace(run_once=lambda: {"settled": 2, "unknown": 1}),
+            settlements=Settlements(stack.database, clock),
             **more,
         )
         app.extensions[EXTENSION] = SimpleNamespace(gateway=gateway)
@@ -334,6 +338,25 @@ def test_the_kill_switch_and_flags(shell: Shell) -> None:
     assert shell.stack.flags.get("colour") == "red"
     assert "belong to the gateway" in shell.fails("flags", "set", "version.keys", "1")
     assert "lower-case" in shell.fails("flags", "set", "Bad Name", "1")
+
+
+def test_orders_are_settled_by_hand(shell: Shell) -> None:
+    assert "is known" in shell.ok("orders", "open")
+    words = ("orders", "settle", "R-1", "--as", "absent", "--reason", "not in the contract note")
+    assert "no order with the reference R-1" in shell.fails(*words)
+    account = shell.stack.accounts.find("jainam_prop")
+    assert account is not None
+    at = shell.stack.clock.now()
+    with shell.stack.database.write() as conn:
+        number = journal.new_intent(conn, Intent(
+            "R-1", "T-1", IntentKind.PLACE, account.id, None, "", at, symbol="SBIN"
+        ))
+        for state in (IntentState.SENDING, IntentState.UNKNOWN):
+            journal.change(conn, number, state, "test", at=at)
+    assert "SBIN" in shell.ok("orders", "open")
+    assert "has the broker's order id" in shell.fails(*words, "--order-id", "7")
+    assert shell.ok(*words) == "Order R-1 is absent.\n"
+    assert "is known" in shell.ok("orders", "open")
 
 
 def test_alarms_reconcile_and_configuration(shell: Shell) -> None:
