@@ -127,7 +127,8 @@ class Served(AbstractContextManager["Served"]):
     """A simulator and a gateway under gunicorn, with a user and a key, over one folder.
 
     `environ` changes or adds variables; `contracts` names the brokers to load before it serves;
-    `user` is the administrator that is made with a key, None leaves that to the pages.
+    `user` is the administrator that is made with a key, None leaves that to the pages; `wsgi` is
+    served instead of the gateway's own entry.
     """
 
     def __init__(
@@ -139,9 +140,11 @@ class Served(AbstractContextManager["Served"]):
         environ: Mapping[str, str] | None = None,
         contracts: Sequence[str] = ("jainam_prop",),
         user: str | None = "boss",
+        wsgi: str = "",
     ) -> None:
         self.folder = folder
         self.user = user
+        self.wsgi = wsgi
         self.cleanup = ExitStack()
         self._options = (master, limits, dict(environ or {}), tuple(contracts))
 
@@ -182,7 +185,8 @@ class Served(AbstractContextManager["Served"]):
 
     def restart(self) -> None:
         """Start the gateway on its port; whoever calls this again has ended the one before."""
-        self.gateway = Gunicorn(self.environ, int(self.environ["PORT"]), "/health/live")
+        port = int(self.environ["PORT"])
+        self.gateway = Gunicorn(self.environ, port, "/health/live", self.wsgi)
 
     @property
     def url(self) -> str:

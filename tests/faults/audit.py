@@ -48,7 +48,10 @@ class Books:
     """Reads journal and alarms of a served gateway, beside it."""
 
     def __init__(self, served: Served) -> None:
-        self._engine = sa.create_engine(served.environ["DATABASE_URL"])
+        url = sa.make_url(served.environ["DATABASE_URL"])
+        if url.get_backend_name() == "postgresql":
+            url = url.set(drivername="postgresql+psycopg")
+        self._engine = sa.create_engine(url, pool_pre_ping=True)
         self._simulator = served.simulator
 
     def close(self) -> None:

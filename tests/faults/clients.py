@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -17,6 +17,8 @@ from tests.faults.wishes import Manner, Wish
 
 _PATIENCE = 30.0
 _ATTEMPTS = 3
+_ENOUGH = 60
+"""Attempts that outlast any restart."""
 
 
 class Outcome(StrEnum):
@@ -85,6 +87,26 @@ class Clients:
         ) as http, ThreadPoolExecutor(self.threads) as pool:
             list(pool.map(lambda wish: self._send(http, wish, attempts, work_on), wishes))
 
+    def send_until(self, over: threading.Event, wishes: Sequence[Wish]) -> None:
+        """Send wishes until `over` is set, and those that were begun to their end, as with
+        `work_on`.
+        """
+        limits = httpx.Limits(max_connections=2 * self.threads)
+        left = iter(wishes)
+        guard = threading.Lock()
+
+        def work(http: httpx.Client) -> None:
+            while not over.is_set():
+                with guard:
+                    wish = next(left)
+                self._send(http, wish, _ENOUGH, work_on=True)
+
+        with httpx.Client(
+            base_url=self.url, timeout=_PATIENCE, limits=limits, trust_env=False
+        ) as http, ThreadPoolExecutor(self.threads) as pool:
+            for done in [pool.submit(work, http) for _ in range(self.threads)]:
+                done.result()
+
     def ask(self, http: httpx.Client, wish: Wish) -> Told:
         """Send the call of a wish once."""
         began = time.monotonic()
@@ -92,8 +114,8 @@ class Clients:
         try:
             answer = http.post("/api/v1/placeorder", json=wish.body(self.api_key))
             status, body = answer.status_code, answer.json()
-        except httpx.TransportError:
-            pass
+        except (httpx.TransportError, ValueError):  # a connection, or an answer, that broke off
+            status, body = 0, {}
         told = Told(wish, status, body, began, time.monotonic())
         with self._guard:
             self.told.append(told)
@@ -136,15 +158,3 @@ class Clients:
             for told in sorted(self.told, key=lambda item: item.ended):
                 found.setdefault(told.wish.number, []).append(told)
         return found
-
-
-def at_once(count: int, call: Callable[[], Told]) -> list[Told]:
-    """Run `call` in so many threads that all begin together."""
-    barrier = threading.Barrier(count)
-
-    def run(_: int) -> Told:
-        barrier.wait()
-        return call()
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(run, range(count)))

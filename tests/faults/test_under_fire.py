@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.faults import plan
+from tests.faults import plan, sections
 from tests.faults.audit import Report
-from tests.faults.clients import Outcome
-from tests.faults.fire import killed, one_key, shooting_range, under_fire
+from tests.faults.fire import Range
+from tests.faults.keys import Keyed, many_with_one_key
+from tests.faults.kills import plan_kills, targets_of
+from tests.faults.opened import left_open
+from tests.faults.swapping import shrunk, swapped
+from tests.faults.table import DOCUMENT, Row, write
+from tests.support.postgres_server import programs
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def quiet_range() -> Iterator[Range]:
+    """One gateway for everything that needs no fault plan of its own."""
+    with sections.stored("sqlite") as range_:
+        yield range_
 
 
 def assert_true_to_its_word(report: Report) -> None:
-    """The three zeros, and whatever else must not be."""
+    """The three zeros, and whatever else must not be; all is settled in time, or an alarm."""
     print(report.figures)
     assert report.wrong() == {}, report.figures
-
-
-def assert_settled(report: Report) -> None:
-    """Everything unknown has found its end in time, or was an alarm by then."""
     assert report.figures["told"], report.figures
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_orders_under_fire(tmp_path: Path) -> None:
-    with shooting_range(tmp_path) as range_:
-        report = under_fire(range_, orders=240, seed=20)
+def test_orders_under_fire() -> None:
+    (report,) = sections.fire_on("sqlite", 240, seed=20)
     assert_true_to_its_word(report)
-    assert_settled(report)
     assert report.figures["sent_by_asking_again"] == 0
     closed = report.figures["accepted_then_closed"]
     assert closed >= 10
@@ -40,26 +48,88 @@ def test_orders_under_fire(tmp_path: Path) -> None:
     assert set(report.figures["faults"]) == set(plan.kinds())
 
 
-@pytest.mark.slow
 @pytest.mark.postgres
 @pytest.mark.timeout(240)
-def test_orders_under_fire_on_postgres(tmp_path: Path, postgres_url: str) -> None:
-    with shooting_range(tmp_path, {"DATABASE_URL": postgres_url}) as range_:
-        report = under_fire(range_, orders=60, seed=21, away=0)
+def test_orders_under_fire_on_postgres() -> None:
+    (report,) = sections.fire_on("postgres", 60, seed=21)
     assert_true_to_its_word(report)
-    assert_settled(report)
     assert report.figures["sent_by_asking_again"] == 0
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_workers_killed_at_random_moments_and_one_key(tmp_path: Path) -> None:
-    with shooting_range(tmp_path) as range_:
-        shared = one_key(range_, requests=200)
-        report = killed(range_, orders=120, kills=10, seed=30)
-    assert shared.executed == 1
-    assert {told.outcome for told in shared.told} <= {Outcome.ACCEPTED, Outcome.IN_FLIGHT}
-    assert len({told.body["orderid"] for told in shared.told if told.status == 200}) == 1
+def test_workers_and_masters_killed_at_named_points() -> None:
+    (report,) = sections.kill_on("sqlite", 12, seed=30)
     assert_true_to_its_word(report)
-    assert report.figures["kills"] == 10
-    assert_settled(report)
+    assert sum(report.figures["targets"].values()) == 12
+    assert len(report.figures["points"]) >= 6
+
+
+@pytest.mark.postgres
+@pytest.mark.timeout(240)
+@pytest.mark.skipif(programs() is None, reason="no PostgreSQL server is installed")
+def test_the_database_killed_at_named_points() -> None:
+    (report,) = sections.kill_on("postgres", 8, seed=31)
+    assert_true_to_its_word(report)
+    assert report.figures["targets"]["database"] == 2
+
+
+def test_kills_meet_every_target_and_point() -> None:
+    deck = plan_kills(90, 1, targets_of("postgres"))
+    assert len(deck) == 90
+    assert len({(kill.target, kill.point) for kill in deck}) == 27
+    assert deck == plan_kills(90, 1, targets_of("postgres"))
+
+
+@pytest.mark.timeout(120)
+def test_two_hundred_requests_with_one_key(quiet_range: Range) -> None:
+    found = many_with_one_key(quiet_range, 200)
+    for keyed, orders in ((found.single, 1), (found.basket, 3), (found.split, 4)):
+        assert_one(keyed, orders)
+    assert found.mismatch == 422
+
+
+def assert_one(keyed: Keyed, orders: int) -> None:
+    """One execution, one answer, and conflicts for whoever met it in flight."""
+    assert keyed.executed == orders
+    assert len(keyed.answers) == 1
+    assert set(keyed.statuses) == {200, 409}
+    assert sum(keyed.statuses.values()) == 200
+
+
+@pytest.mark.timeout(120)
+def test_five_hundred_intents_that_a_crash_left_open(quiet_range: Range) -> None:
+    found = left_open(quiet_range, 500)
+    assert found.right == found.of == 500
+    assert found.there <= 10.0
+    assert found.missing <= 20.0
+
+
+@pytest.mark.timeout(120)
+def test_a_contract_with_far_fewer_rows_is_refused_unless_forced(quiet_range: Range) -> None:
+    found = shrunk(quiet_range)
+    assert (found.refused, found.kept, found.forced) == (True, True, True)
+
+
+def test_look_ups_see_one_contract_at_a_time(tmp_path: Path) -> None:
+    found = swapped("sqlite", tmp_path, 2_000)
+    assert found.wrong == []
+    assert found.swaps >= 8
+
+
+def test_figures_go_between_their_markers(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- faults: a -->\nold\n<!-- end of faults: a -->\nafter\n")
+    write("a", "Title", [Row("zeros", "0", True), Row("late", "9 s", False)], page)
+    assert page.read_text() == (
+        "before\n<!-- faults: a -->\n| Title | | |\n|---|---|---|\n| zeros | 0 | held |\n"
+        "| late | 9 s | **broken** |\n<!-- end of faults: a -->\nafter\n"
+    )
+    with pytest.raises(ValueError, match="no place"):
+        write("b", "Title", [], page)
+
+
+def test_the_page_has_a_place_for_every_section() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    for name in sections.SECTIONS:
+        assert f"<!-- faults: {name} -->" in text
+        assert f"<!-- end of faults: {name} -->" in text
