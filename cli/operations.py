@@ -8,7 +8,7 @@ import click
 
 from cli.support import as_json, command, dump, facts_of, fail, gateway, operator, show
 from database.journal import IntentState
-from services.flags import KILL_SWITCH
+from services.kill_switch import SquareOff
 from services.settlements import OUTCOMES
 from utils.config import PATHS, display
 
@@ -62,13 +62,45 @@ def settle(reference: str, outcome: str, reason: str, order_id: str) -> None:
 
 @click.command()
 @click.argument("state", type=click.Choice(["on", "off", "status"]))
+@click.option(
+    "--square-off", is_flag=True, help="With 'on': cancel every order, close every position."
+)
+@as_json
 @command
-def kill(state: str) -> None:
-    """Stop all entries in every process (on), or allow them again (off). Exits always go on."""
+def kill(state: str, square_off: bool, as_json: bool) -> None:
+    """Stop all entries in every process (on), or allow them again (off). Exits always go on.
+
+    With --square-off the status is 1 when anything was left; every order and position is reported.
+    """
+    switch = gateway().kill_switch
+    if square_off and state != "on":
+        fail("Squaring off goes with 'on'.")
     if state != "status":
-        gateway().flags.switch(KILL_SWITCH, state == "on", operator().name)
-    is_on = gateway().flags.is_on(KILL_SWITCH)
-    click.echo("The kill switch is on: no entries." if is_on else "The kill switch is off.")
+        switch.turn(state == "on", operator().name)
+    found = switch.state()
+    reports = switch.square_off(operator()) if square_off else []
+    if as_json:
+        dump({"kill_switch": facts_of(found), "square_off": reports})
+    else:
+        click.echo("The kill switch is on: no entries." if found.is_on else
+                   "The kill switch is off.")
+        for report in reports:
+            _tell(report)
+    if not all(report.is_done for report in reports):
+        fail("Not everything could be squared off.")
+
+
+def _tell(report: SquareOff) -> None:
+    """What became of one account."""
+    click.echo(f"{report.account}: {len(report.cancelled)} orders to cancel, "
+               f"{len(report.closed)} positions to close.")
+    for what, rows in (("cancel", report.cancelled), ("close", report.closed)):
+        for row in rows:
+            words = f" {row.message}" if row.message else ""
+            click.echo(f"  {what} {row.quantity} {row.symbol} {row.exchange} {row.product}: "
+                       f"{row.status.value}{words}")
+    for problem in report.problems:
+        click.echo(f"  {problem}")
 
 
 @click.group()

@@ -2,7 +2,8 @@
 
 A basket's buys are accepted before its sells are sent, so that hedges stand first. A split goes out
 one part after the other. Each child is an order of its own, with its own tag and journal entry; the
-results stand in the order of the request.
+results stand in the order of the request. What exceeds the exchange's freeze quantity goes out in
+parts where that is asked for.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from broker.base import Clock
 from broker.models import Side
 from services.access import Principal
 from services.accounts import Account
-from services.children import MOST_CHILDREN, Child, Family, side_by_side
+from services.children import MOST_CHILDREN, Child, Family, side_by_side, split_quantity
 from services.closing import Closer
-from services.errors import InvalidRequest
+from services.errors import InvalidRequest, UnknownSymbol
 from services.order_models import (
     NOWHERE,
     CancelAllResult,
@@ -89,6 +90,19 @@ class BasketService:
             for index, part in enumerate(parts)
         ]
 
+    def sliced(self, account: Account, draft: OrderDraft) -> list[OrderDraft]:
+        """The draft in parts that the exchange's freeze quantity allows; mostly one.
+
+        One that cannot be placed anyway stays whole, and says so as a child of its basket.
+        """
+        try:
+            most = self._orders.largest(account, draft)
+        except UnknownSymbol:
+            return [draft]
+        if most is None or draft.quantity <= most:
+            return [draft]
+        return [replace(draft, quantity=part) for part in split_quantity(draft.quantity, most)]
+
     def cancel_all(
         self,
         principal: Principal,
@@ -133,18 +147,3 @@ class BasketService:
             return self._orders.place(principal, account, draft, provenance=provenance)
 
         return lambda: family.run(child, submit)
-
-
-def split_quantity(quantity: int, size: int) -> list[int]:
-    """The parts of a split. `InvalidRequest` above 100 of them (REST reference §8.8)."""
-    if size < 1:
-        raise InvalidRequest("Split size must be a positive integer.", field="split_size")
-    if quantity < 1:
-        raise InvalidRequest("Total quantity must be a positive number.", field="quantity")
-    if -(-quantity // size) > MOST_CHILDREN:
-        raise InvalidRequest(
-            f"Total number of orders would exceed maximum limit of {MOST_CHILDREN}",
-            field="split_size",
-        )
-    whole, rest = divmod(quantity, size)
-    return [size] * whole + ([rest] if rest else [])

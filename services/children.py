@@ -3,7 +3,8 @@
 A child that finds the broker's queue full was not sent, and comes again until the composite's time
 is over: a basket of sixty is paced, not refused. What fails does not stop the others. After a crash
 a composite is run again under the same reference; children that the journal knows are told from
-there, and none is sent twice. Exits are not: they are made anew of what is open by then.
+there, and none is sent twice. Exits and smart orders are not: they are made anew of the books by
+then.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from broker.base import Clock, Deadline
 from broker.errors import BrokerBusy, BrokerError, CircuitOpen, Fate
 from database import journal
 from database.journal import Intent, IntentKind, IntentState
-from services.errors import ServiceError
+from services.errors import InvalidRequest, ServiceError
 from services.order_models import ChildResult, ChildStatus, Origin, Placed, Provenance
 from services.recording import Recorder
 
@@ -71,9 +72,9 @@ class Family:
         self._clock = clock
         self._provenance = replace(provenance, origin=origin, reference=None, parent=parent)
         self._due = Deadline(clock, PATIENCE)
-        # The places of an exit's children follow from the books of the moment, so an earlier run's
-        # first child says nothing of this one's; what it sent is in those books.
-        again = origin is not Origin.EXIT
+        # What an exit or a smart order is made into follows from the books of the moment, so an
+        # earlier run's first child says nothing of this one's; what it sent is in those books.
+        again = origin not in (Origin.EXIT, Origin.SMART)
         self._known = _known_children(recorder, provenance.reference) if again else {}
 
     def provenance(self, index: int) -> Provenance:
@@ -126,6 +127,21 @@ def failed(child: Child, error: BrokerError | ServiceError) -> ChildResult:
     return child.result(
         status, reference=error.reference, message=error.message, code=error.kind
     )
+
+
+def split_quantity(quantity: int, size: int) -> list[int]:
+    """The parts of a split. `InvalidRequest` above 100 of them (REST reference §8.8)."""
+    if size < 1:
+        raise InvalidRequest("Split size must be a positive integer.", field="split_size")
+    if quantity < 1:
+        raise InvalidRequest("Total quantity must be a positive number.", field="quantity")
+    if -(-quantity // size) > MOST_CHILDREN:
+        raise InvalidRequest(
+            f"Total number of orders would exceed maximum limit of {MOST_CHILDREN}",
+            field="split_size",
+        )
+    whole, rest = divmod(quantity, size)
+    return [size] * whole + ([rest] if rest else [])
 
 
 def side_by_side(work: Sequence[Callable[[], T]], parallel: int = PARALLEL) -> list[T]:

@@ -38,6 +38,7 @@ from services.figures import FigureService
 from services.flags import FlagService
 from services.health import HealthService
 from services.jobs import Scheduler
+from services.kill_switch import KillSwitch
 from services.live_figures import LiveFigures
 from services.locks import HostLocks
 from services.market_data import MarketDataService
@@ -188,6 +189,9 @@ class Gateway:
         self._recorder = desk.recorder
         self.settlements = Settlements(self.database, self.clock)
         self.risk_watch = desk.risk_watch
+        self.kill_switch = KillSwitch(
+            self.database, self.flags, self.accounts, desk.baskets, self.clock
+        )
         self.health = HealthService(
             self.database,
             self.clock,

@@ -110,7 +110,7 @@ def build_order_desk(
         price_keeper=keeper,
         orders=orders,
         smart_orders=SmartOrderService(
-            orders, accounts, symbols, exposure, recorder, locks
+            orders, accounts, symbols, exposure, recorder, locks, clock, reference=reference
         ),
         baskets=BasketService(orders, closer, recorder, clock, reference=reference),
         idempotency=IdempotencyService(database, locks, clock, reference=reference),

@@ -148,7 +148,11 @@ class CancelAllResult:
 
 @dataclass(frozen=True, slots=True)
 class SmartResult:
-    """A smart order: `placed`, or `message` that says why nothing had to be done."""
+    """A smart order: `placed`, or `message` that says why nothing had to be done.
+
+    `children` instead when it went out in parts, one row each.
+    """
 
     placed: Placed | None
     message: str | None = None
+    children: list[ChildResult] = field(default_factory=list)

@@ -172,7 +172,8 @@ def check_instrument(draft: Draft, record: Record, info: BrokerInfo) -> tuple[st
     if most is not None and draft.quantity > most:
         raise InvalidRequest(
             f"Quantity {draft.quantity} exceeds the exchange's freeze quantity: one order of "
-            f"'{draft.symbol}' may have at most {most}. Split the order.",
+            f"'{draft.symbol}' may have at most {most}. Split the order, or "
+            "ask for it with auto_slice.",
             field="quantity",
         )
     for field, value in (("price", draft.price), ("trigger_price", draft.trigger_price)):

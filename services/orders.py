@@ -180,6 +180,13 @@ class OrderService:
         """Hold a draft against every rule that needs no broker, and send nothing."""
         self._placer.check(account, draft)
 
+    def largest(self, account: Account, draft: OrderDraft) -> int | None:
+        """The most that one order of this instrument may have; None where nothing is published.
+
+        `UnknownSymbol` for a symbol that the master contract does not have.
+        """
+        return self._placer.largest(account, draft)
+
     def due(self) -> Deadline:
         """The deadline of a request that begins now."""
         return Deadline(self._clock, self._timeout)

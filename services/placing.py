@@ -23,6 +23,7 @@ from services.order_validation import (
     check_capabilities,
     check_instrument,
     check_terms,
+    largest_order,
     to_request,
 )
 from services.recording import storage_needed
@@ -103,6 +104,12 @@ class Placer:
         check_capabilities(draft, broker.capabilities, broker.info.title)
         record = self._symbols.require(account.broker, draft.exchange, draft.symbol)
         return record, check_instrument(draft, record, broker.info)
+
+    def largest(self, account: Account, draft: OrderDraft) -> int | None:
+        """The exchange's freeze quantity in whole lots; see `OrderService.largest`."""
+        with storage_needed():
+            record = self._symbols.require(account.broker, draft.exchange, draft.symbol)
+        return largest_order(record, self._accounts.broker_info(account.broker))
 
     def _admit(
         self,

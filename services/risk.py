@@ -20,7 +20,7 @@ from broker.errors import BrokerError
 from broker.models import InstrumentRef, Product, Side
 from database.errors import StorageError
 from services.accounts import Account, AccountService
-from services.books import COPY_AGE, HOLDINGS_AGE, Books
+from services.books import HOLDINGS_AGE, Books
 from services.errors import (
     BrokerDisabled,
     RiskLimit,
@@ -43,7 +43,9 @@ LOCK_SHARE = 0.5
 """What waiting for a lock may take of the request's time."""
 
 _GLANCE = 2.0
-"""Seconds for the look at a copy that saves most refused orders the full reads."""
+_GLANCE_AGE = 3.0
+"""Seconds for the look at a copy that saves most refused orders the full reads, and how old that
+copy may be: who is refused many times a second must not use up the reads that others need."""
 
 _REFUSALS = counter(
     "openalgo_risk_refusals_total", "Orders that a risk rule refused, by account and rule.",
@@ -192,7 +194,8 @@ class EntryControl:
 
     def _might_reduce(self, wish: Wish, deadline: Deadline) -> bool:
         """A look at a copy of the positions, which is enough to see that most orders do not."""
-        rows = self._books.positions(wish.account, deadline.within(_GLANCE), max_age=COPY_AGE).value
+        due = deadline.within(_GLANCE)
+        rows = self._books.positions(wish.account, due, max_age=_GLANCE_AGE).value
         net = sum(row.quantity for row in rows if key_of(row) == _key(wish))
         return _against(wish.side, net) > 0 or self._deliverable(wish, deadline) > 0
 

@@ -12,14 +12,15 @@ and an exit must not be held up by a limit that may never fill (docs/decisions/0
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
-from broker.base import BrokerInfo, Deadline, Priority
+from broker.base import BrokerInfo, Clock, Deadline, Priority
 from broker.models import Order, OrderType, Side
 from database import journal
 from services.access import Principal
 from services.accounts import Account, AccountService
+from services.children import Child, Family, split_quantity
 from services.errors import Conflict, InvalidRequest
 from services.exposure import (
     Exposure,
@@ -32,11 +33,20 @@ from services.exposure import (
     why_not,
 )
 from services.locks import NamedLocks
-from services.order_models import NOWHERE, OrderDraft, Origin, Provenance, SmartResult
+from services.order_models import (
+    NOWHERE,
+    ChildResult,
+    OrderDraft,
+    Origin,
+    Placed,
+    Provenance,
+    SmartResult,
+)
 from services.order_validation import MAX_QUANTITY, check_terms, quantity_step
 from services.orders import OrderService
 from services.recording import Recorder, storage_needed
 from services.symbols import SymbolRecord, SymbolService
+from utils.ids import new_reference
 
 MATCHED = "Positions Already Matched. No Action needed."
 NOTHING_TO_EXIT = "No OpenPosition Found. Not placing Exit order."
@@ -78,6 +88,9 @@ class SmartOrderService:
         exposure: ExposureReader,
         recorder: Recorder,
         locks: NamedLocks,
+        clock: Clock,
+        *,
+        reference: Callable[[], str] = new_reference,
     ) -> None:
         self._orders = orders
         self._accounts = accounts
@@ -85,6 +98,8 @@ class SmartOrderService:
         self._exposure = exposure
         self._recorder = recorder
         self._locks = locks
+        self._clock = clock
+        self._reference = reference
 
     def place(
         self,
@@ -93,13 +108,15 @@ class SmartOrderService:
         draft: OrderDraft,
         position_size: int,
         *,
+        auto_slice: bool = False,
         provenance: Provenance = NOWHERE,
         deadline: Deadline | None = None,
     ) -> SmartResult:
         """Bring the net position to `position_size` (signed units) with at most one order.
 
-        `draft.quantity` may be 0. Errors as for `OrderService.place`; `Unavailable` when the
-        position cannot be read, `Conflict` when it is not certain or is being worked on.
+        With `auto_slice` what exceeds the exchange's freeze quantity goes out in parts, told as
+        `children`. `draft.quantity` may be 0. Errors as for `OrderService.place`; `Unavailable`
+        when the position cannot be read, `Conflict` when it is not certain or is worked on.
         """
         principal.demand("trade")
         due = deadline or self._orders.due()
@@ -119,14 +136,44 @@ class SmartOrderService:
             left = wanted.quantity - sum(row.pending_quantity for row in resting)
             if left <= 0:
                 return SmartResult(None, _already_working(resting))
+            priority = _priority(exposure.net(key), current, wanted.side, left)
+            order = replace(draft, side=wanted.side, quantity=left)
+            most = self._orders.largest(account, order) if auto_slice else None
+            if most is not None and left > most:
+                return SmartResult(None, children=self._sliced(
+                    principal, account, order, most, provenance, priority
+                ))
             return SmartResult(self._orders.place(
-                principal,
-                account,
-                replace(draft, side=wanted.side, quantity=left),
-                provenance=provenance,
-                priority=_priority(exposure.net(key), current, wanted.side, left),
-                deadline=due,
+                principal, account, order, provenance=provenance, priority=priority, deadline=due,
             ))
+
+    def _sliced(
+        self,
+        principal: Principal,
+        account: Account,
+        order: OrderDraft,
+        most: int,
+        provenance: Provenance,
+        priority: Priority,
+    ) -> list[ChildResult]:
+        """The order in parts, one after the other, under the position's lock all the while.
+
+        Repeated under the same key it is made anew of the position by then, as exits are.
+        """
+        parent = provenance.reference or self._reference()
+        family = Family(self._recorder, self._clock, provenance, Origin.SMART, parent)
+        rows = []
+        for index, part in enumerate(split_quantity(order.quantity, most)):
+            child = Child(index, order.symbol, order.exchange, order.product.value, part)
+            piece = replace(order, quantity=part)
+
+            def submit(whence: Provenance, piece: OrderDraft = piece) -> Placed:
+                return self._orders.place(
+                    principal, account, piece, provenance=whence, priority=priority
+                )
+
+            rows.append(family.run(child, submit))
+        return rows
 
     def _checked(self, account: Account, draft: OrderDraft, target: int) -> SymbolRecord:
         """What can be known to be wrong before the venue is asked for anything."""

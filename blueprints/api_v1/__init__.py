@@ -16,6 +16,7 @@ from blueprints.api_v1 import (
     brokers,
     composites,
     journal,
+    killswitch,
     market,
     master_contract,
     orders,
@@ -38,7 +39,8 @@ _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 def all_routes() -> list[Route]:
     """Every route, in the order of the documentation."""
-    modules = (orders, composites, books, market, symbols, brokers, master_contract, journal)
+    modules = (orders, composites, books, market, symbols, brokers, master_contract, journal,
+               killswitch)
     return [route for module in modules for route in module.routes]
 
 

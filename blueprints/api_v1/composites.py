@@ -56,7 +56,8 @@ def _row(child: ChildResult) -> dict[str, Any]:
     return row
 
 
-def _placed_row(child: ChildResult) -> dict[str, Any]:
+def placed_row(child: ChildResult) -> dict[str, Any]:
+    """A child's row with the instrument that it is for."""
     return {
         "exchange": child.exchange,
         "product": child.product,
@@ -94,15 +95,29 @@ def _answer(children: Sequence[ChildResult], body: dict[str, Any]) -> Body | Ans
 def basketorder(call: Call[BasketOrder]) -> Body | Answer:
     """Place several orders; buys are accepted before sells are sent."""
     account = call.account
-    drafts = [draft_of(row, row.quantity, call.body.strategy) for row in call.body.orders]
+    drafts: list[OrderDraft] = []
+    for row in call.body.orders:
+        draft = draft_of(row, row.quantity, call.body.strategy)
+        drafts += call.gateway.baskets.sliced(account, draft) if row.auto_slice else [draft]
 
     def place(reference: str | None) -> Body | Answer:
         children = call.gateway.baskets.basket(
             call.principal, account, drafts, provenance=provenance(call, reference)
         )
-        return _answer(children, {"results": [_placed_row(child) for child in children]})
+        return _answer(children, {"results": [placed_row(child) for child in children]})
 
     return once(call, place)
+
+
+def sliced_answer(
+    children: Sequence[ChildResult], more: dict[str, Any] | None = None
+) -> Body | Answer:
+    """One order that went out in parts: a row for each."""
+    rows = [
+        {"order_num": child.index + 1, "quantity": child.quantity, **_row(child)}
+        for child in children
+    ]
+    return _answer(children, {"results": rows, **(more or {})})
 
 
 def split_answer(call: Call[Any], draft: OrderDraft, quantity: int, size: int) -> Body | Answer:
@@ -113,11 +128,7 @@ def split_answer(call: Call[Any], draft: OrderDraft, quantity: int, size: int) -
         children = call.gateway.baskets.split(
             call.principal, account, draft, size, provenance=provenance(call, reference)
         )
-        rows = [
-            {"order_num": child.index + 1, "quantity": child.quantity, **_row(child)}
-            for child in children
-        ]
-        return _answer(children, {"results": rows, "split_size": size, "total_quantity": quantity})
+        return sliced_answer(children, {"split_size": size, "total_quantity": quantity})
 
     return once(call, place)
 
@@ -149,7 +160,7 @@ def cancelallorder(call: Call[PlacedRequest]) -> Body | Answer:
                 "canceled_orders": done,
                 "failed_cancellations": failed,
                 "message": f"Canceled {len(done)} orders. Failed to cancel {len(failed)} orders.",
-                "results": [_placed_row(child) for child in result.children],
+                "results": [placed_row(child) for child in result.children],
             },
         )
 
@@ -168,7 +179,7 @@ def closeposition(call: Call[PlacedRequest]) -> Body | Answer:
             strategy=call.body.strategy,
             provenance=provenance(call, reference),
         )
-        body: dict[str, Any] = {"results": [_placed_row(child) for child in children]}
+        body: dict[str, Any] = {"results": [placed_row(child) for child in children]}
         if _count(children, ChildStatus.SUCCESS) == len(children):
             body["message"] = "All Open Positions Squared Off"
         return _answer(children, body)

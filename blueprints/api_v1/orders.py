@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from blueprints.api_v1.books import order_row
-from blueprints.api_v1.composites import split_answer
+from blueprints.api_v1.composites import sliced_answer, split_answer
 from blueprints.api_v1.endpoint import Answer, Call, Routes
 from blueprints.api_v1.idempotency import once, provenance
 from blueprints.api_v1.schemas import (
@@ -41,10 +41,9 @@ def placeorder(call: Call[PlaceOrder]) -> Body | Answer:
     body, account = call.body, call.account
     draft = draft_of(body, body.quantity, body.strategy)
     if body.auto_slice:
-        record = call.gateway.symbols.lookup(account.broker, body.exchange, body.symbol)
-        if record is not None and record.freeze_qty and body.quantity > record.freeze_qty:
-            lots = max(1, record.freeze_qty // record.lotsize)
-            return split_answer(call, draft, body.quantity, lots * record.lotsize)
+        most = call.gateway.orders.largest(account, draft)
+        if most is not None and body.quantity > most:
+            return split_answer(call, draft, body.quantity, most)
 
     def place(reference: str | None) -> Body:
         return placed_answer(
@@ -62,14 +61,17 @@ def placesmartorder(call: Call[SmartOrder]) -> Body | Answer:
     body, account = call.body, call.account
     draft = draft_of(body, body.quantity, body.strategy)
 
-    def place(reference: str | None) -> Body:
+    def place(reference: str | None) -> Body | Answer:
         result = call.gateway.smart_orders.place(
             call.principal,
             account,
             draft,
             body.position_size,
+            auto_slice=body.auto_slice,
             provenance=provenance(call, reference),
         )
+        if result.children:
+            return sliced_answer(result.children)
         if result.placed is not None:
             return placed_answer(result.placed)
         return {"message": result.message, "status": "success"}

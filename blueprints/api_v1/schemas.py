@@ -88,10 +88,11 @@ class PlaceOrder(PlacedRequest, _Terms):
 
 
 class SmartOrder(PlacedRequest, _Terms):
-    """REST reference §8.2: bring the net position to `position_size`."""
+    """REST reference §8.2: bring the net position to `position_size`; `auto_slice` as above."""
 
     quantity: QuantityOrZero
     position_size: SignedUnits
+    auto_slice: Flag = False
 
 
 class SplitOrder(PlacedRequest, _Terms):
@@ -102,9 +103,10 @@ class SplitOrder(PlacedRequest, _Terms):
 
 
 class BasketRow(_Terms):
-    """One order of a basket."""
+    """One order of a basket; `auto_slice` as for single orders."""
 
     quantity: Quantity
+    auto_slice: Flag = False
 
 
 class BasketOrder(PlacedRequest):
@@ -235,6 +237,13 @@ class MasterContractRequest(Request):
 
     wait: Flag = False
     force: Flag = False
+
+
+class KillSwitchRequest(Request):
+    """Body of `POST /killswitch`; `square_off` goes with the state "on"."""
+
+    state: Literal["on", "off"]
+    square_off: Flag = False
 
 
 class EmptyQuery(Request):

@@ -1,8 +1,8 @@
-"""The web pages: set-up, log-in, brokers, order book, API keys, master contract, monitoring."""
+"""The web pages: set-up, log-in, brokers, orders, API keys, master contract, monitoring, risk."""
 
 from __future__ import annotations
 
-from blueprints.web import brokers, entry, keys, master_contract, monitoring, orders
+from blueprints.web import brokers, entry, keys, master_contract, monitoring, orders, risk
 from blueprints.web.blueprint import web
 
-__all__ = ["brokers", "entry", "keys", "master_contract", "monitoring", "orders", "web"]
+__all__ = ["brokers", "entry", "keys", "master_contract", "monitoring", "orders", "risk", "web"]

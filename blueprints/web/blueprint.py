@@ -44,6 +44,7 @@ _ADMIN_NAVIGATION = (
     ("web.master_contract", "Master contract"),
     ("web.monitoring", "Monitoring"),
     ("web.quality", "Quality"),
+    ("web.risk", "Risk"),
 )
 
 P = ParamSpec("P")
@@ -143,6 +144,7 @@ def _common() -> dict[str, Any]:
         "visitor": who,
         "navigation": navigation,
         "sandbox": gateway().settings.sandbox,
+        "killed": gateway().kill_switch.is_on if who else False,
         "alarms": gateway().alarms.list() if who else [],
         "action_form": ActionForm(),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -231,6 +232,33 @@ def test_a_disabled_broker_takes_no_entries_and_lets_out(api: Api) -> None:
         assert time.monotonic() < deadline
 
 
+def test_the_kill_switch_stops_entries_and_squares_off(api: Api) -> None:
+    """Over HTTP: an admin key turns it, any key asks, and everything is closed and reported."""
+    assert api.post("closeposition", strategy="http").status_code == 200
+    assert api.post("placeorder", **ORDER | {"quantity": "5"}).status_code == 200
+    read = api.served.new_key("boss", "read")
+    assert api.http.post(
+        "/api/v1/killswitch", json={"apikey": read, "state": "on"}
+    ).status_code == 403
+    wrong = api.post("killswitch", state="off", square_off=True)
+    assert (wrong.status_code, list(wrong.json()["errors"])) == (400, ["square_off"])
+    try:
+        turned = api.post("killswitch", state="on", square_off="true").json()
+        assert (turned["status"], turned["data"]["state"]) == ("success", "on")
+        (report,) = [
+            row for row in turned["data"]["square_off"] if row["account"] == "jainam_prop"
+        ]
+        assert [(row["symbol"], row["quantity"]) for row in report["closed"]] == [("RELIANCE", 5)]
+        assert report["done"] is True
+        refused = api.post("placeorder", **ORDER)
+        assert (refused.status_code, refused.json()["code"]) == (409, "broker_disabled")
+        asked = api.http.get("/api/v1/killswitch", headers={"X-API-KEY": read}).json()["data"]
+        assert (asked["state"], bool(asked["changed_by"])) == ("on", True)
+    finally:
+        assert api.post("killswitch", state="off").json()["data"]["state"] == "off"
+    assert api.post("placeorder", **ORDER).status_code == 200
+
+
 def test_a_contract_is_loaded_on_demand_and_told_about(api: Api) -> None:
     answer = api.post("master_contract/jainam_prop", wait=True)
     assert answer.status_code == 200, answer.text
@@ -269,6 +297,27 @@ def test_workers_count_inbound_limits_together(serve: Callable[..., Api]) -> Non
     assert 1 <= int(refused.headers["Retry-After"]) <= 120
     metrics = api.http.get("/metrics").text
     assert 'status="429"' in metrics
+
+
+def test_the_kill_switch_reaches_every_worker_within_a_second(serve: Callable[..., Api]) -> None:
+    """Turned on the command line, obeyed by both workers a second later."""
+    api = serve(environ={"WEB_CONCURRENCY": "2"}, contracts=("jainam_prop",))
+    pids = {worker.pid for worker in api.served.gateway.workers()}
+    assert len(pids) == 2
+    order = {"apikey": api.key, **ORDER}
+
+    def answer() -> int:
+        with httpx.Client(base_url=api.served.url, trust_env=False) as fresh:  # a connection each
+            return fresh.post("/api/v1/placeorder", json=order).status_code
+
+    assert answer() == 200
+    api.served.flask("kill", "on")
+    turned = time.monotonic()
+    while time.monotonic() - turned < 1.0:
+        answer()  # what both workers know of the switch is as old as it can be
+    before = len(api.simulator.orders(api.profile))
+    assert {answer() for _ in range(20)} == {409}
+    assert len(api.simulator.orders(api.profile)) == before
 
 
 def test_health_and_metrics_of_a_served_gateway(api: Api) -> None:

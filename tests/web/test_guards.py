@@ -109,6 +109,9 @@ def test_polling_strangers_are_told_to_reload(app: GatewayApp, client: FlaskClie
         "/brokers/wisdom/off",
         "/orders/jainam_prop/1/cancel",
         "/admin/master-contract/jainam_prop",
+        "/risk/jainam_prop",
+        "/kill/on",
+        "/kill/square-off",
     ],
 )
 def test_a_form_of_another_site_does_nothing(app: GatewayApp, path: str) -> None:
@@ -117,6 +120,7 @@ def test_a_form_of_another_site_does_nothing(app: GatewayApp, path: str) -> None
     assert client.post(path, data={"name": "x", "scope": "trade"}).status_code == 400
     assert client.get("/brokers").status_code == 200
     assert app.gateway.accounts.is_broker_enabled("wisdom")[0]
+    assert not app.gateway.kill_switch.is_on
 
 
 def test_guessing_passwords_is_slowed_down(app: GatewayApp, client: FlaskClient) -> None:
@@ -138,6 +142,11 @@ def test_only_an_administrator_sees_the_admin_pages(app: GatewayApp) -> None:
     client = _log_in(app, "ravi", is_admin=False)
     assert client.get("/admin/master-contract").status_code == 403
     assert "Switches" not in client.get("/brokers").text
+    assert client.get("/risk").status_code == 403
+    for path in ("/risk/jainam_prop", "/kill/on", "/kill/square-off"):
+        status, _ = _send(client, path, "/brokers")
+        assert status == 403
+    assert not app.gateway.kill_switch.is_on
     status, _ = _send(client, "/brokers/wisdom/off", "/brokers")
     assert status == 403
     status, _ = _send(client, "/api-keys", "/api-keys", name="k", scope="admin", account="")

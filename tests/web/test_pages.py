@@ -86,6 +86,7 @@ def test_a_newcomer_goes_from_set_up_to_a_cancelled_order(page: Page, served: Se
     _load_the_master_contract(page)
     key = _create_a_key(page)
     _see_and_cancel_orders(page, served, key)
+    _set_a_limit_and_square_everything_off(page, served, key)
     _switch_the_broker_off_and_on(page)
     _log_out_and_in(page)
 
@@ -152,6 +153,36 @@ def _see_and_cancel_orders(page: Page, served: Served, key: str) -> None:
     second.get_by_role("button", name="Cancel").click()
     _note(page).to_contain_text("accepted")
     expect(second.get_by_text("cancelled", exact=True)).to_be_visible(timeout=10_000)
+
+
+def _set_a_limit_and_square_everything_off(page: Page, served: Served, key: str) -> None:
+    client = openalgo.api(api_key=key, host=served.url)
+
+    def buy() -> dict[str, Any]:
+        found: dict[str, Any] = client.placeorder(
+            strategy="web", symbol="RELIANCE", action="BUY", exchange="NSE", quantity=3
+        )
+        return found
+
+    page.get_by_role("link", name="Risk").click()
+    page.get_by_label("RISK_MAX_ORDER_QUANTITY").fill("0")
+    page.get_by_role("button", name="Save limits").click()
+    expect(page.get_by_role("listitem").filter(has_text="greater than 0")).to_be_visible()
+    page.get_by_label("RISK_MAX_ORDER_QUANTITY").fill("2")
+    page.get_by_role("button", name="Save limits").click()
+    _note(page).to_have_text("Changed: RISK_MAX_ORDER_QUANTITY: setting → 2.")
+    assert "RISK_MAX_ORDER_QUANTITY" in str(buy())
+    page.get_by_label("RISK_MAX_ORDER_QUANTITY").fill("")
+    page.get_by_role("button", name="Save limits").click()
+    assert buy()["status"] == "success"
+
+    page.get_by_role("button", name="Stop and square off everything").click()
+    closed = page.get_by_role("region", name="Square off of jainam_prop: done")
+    expect(closed.get_by_role("row").filter(has_text="RELIANCE")).to_contain_text("success")
+    expect(page.get_by_role("alert").filter(has_text="KILL SWITCH ON")).to_be_visible()
+    assert "kill switch" in str(buy())
+    page.get_by_role("button", name="Allow entries again").click()
+    expect(page.get_by_role("alert").filter(has_text="KILL SWITCH ON")).to_have_count(0)
 
 
 def _switch_the_broker_off_and_on(page: Page) -> None:

@@ -137,9 +137,7 @@ def test_close_all_says_squared_off_only_when_it_is(
 def test_auto_slice_splits_what_exceeds_the_freeze_quantity(
     client: FlaskClient, gateway: FakeGateway, auto_slice: object
 ) -> None:
-    from types import SimpleNamespace
-
-    gateway.symbols.answers["lookup"] = SimpleNamespace(freeze_qty=1800, lotsize=65)
+    gateway.orders.answers["largest"] = 1755
     gateway.baskets.answers["split"] = [child(0, GOOD), child(1, GOOD)]
     body = BASE | TERMS | {"exchange": "NFO", "quantity": 3250, "auto_slice": auto_slice}
     answer = client.post("/api/v1/placeorder", json=body).json
@@ -147,11 +145,9 @@ def test_auto_slice_splits_what_exceeds_the_freeze_quantity(
 
 
 def test_auto_slice_leaves_a_small_order_whole(client: FlaskClient, gateway: FakeGateway) -> None:
-    from types import SimpleNamespace
-
     from services.order_models import Placed
 
-    gateway.symbols.answers["lookup"] = SimpleNamespace(freeze_qty=1800, lotsize=65)
+    gateway.orders.answers["largest"] = 1755
     gateway.orders.answers["place"] = Placed("REF", "1")
     body = BASE | TERMS | {"exchange": "NFO", "quantity": 65, "auto_slice": True}
     assert client.post("/api/v1/placeorder", json=body).json["orderid"] == "1"

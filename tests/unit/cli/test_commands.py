@@ -19,7 +19,9 @@ from database import journal
 from database.engine import Database
 from database.jobs import JobState
 from database.journal import Intent, IntentKind, IntentState
+from services.kill_switch import KillSwitch
 from services.market_data import MarketDataService
+from services.order_models import CancelAllResult, ChildResult, ChildStatus
 from services.settlements import Settlements
 from tests.support.clocks import ManualClock
 from tests.support.databases import sqlite_database
@@ -68,6 +70,26 @@ class Downloads:
         return {"state": "ready", "rows": 200_000}
 
 
+@dataclass
+class Ways:
+    """The way out, played: what it reports and in which order it was taken."""
+
+    taken: list[str] = field(default_factory=list)
+    status: ChildStatus = ChildStatus.SUCCESS
+
+    def cancel_all(self, principal: object, account: object, **options: object) -> CancelAllResult:
+        self.taken.append("cancel")
+        return CancelAllResult([
+            ChildResult(0, "INFY", "NSE", "MIS", 5, self.status, message="")
+        ])
+
+    def close_positions(
+        self, principal: object, account: object, **options: object
+    ) -> list[ChildResult]:
+        self.taken.append("close")
+        return []
+
+
 class Shell:
     """Runs commands as a user's shell does."""
 
@@ -76,11 +98,16 @@ class Shell:
         clock = stack.clock
         assert isinstance(clock, ManualClock)
         self.downloads = Downloads(clock)
+        self.baskets = Ways()
         app = Flask("test")
         gateway = SimpleNamespace(
             settings=stack.settings, clock=clock, access=stack.access, accounts=stack.accounts,
             sessions=stack.sessions, flags=stack.flags, alarms=stack.alarms,
             registry=Plugins(), master_contract=self.downloads,
+            kill_switch=KillSwitch(
+                stack.database, stack.flags, stack.accounts, self.baskets,  # type: ignore[arg-type]
+                clock,
+            ),
             reconciler=SimpleNamespace(run_once=lambda: {"settled": 2, "unknown": 1}),
             settlements=Settlements(stack.database, clock),
             **more,
@@ -333,6 +360,15 @@ def test_the_kill_switch_and_flags(shell: Shell) -> None:
     assert "is on: no entries" in shell.ok("kill", "on")
     assert shell.stack.flags.is_on("kill")
     assert json.loads(shell.ok("flags", "list", "--json"))[0]["value"] == "on"
+    assert "is off" in shell.ok("kill", "off")
+    assert "goes with 'on'" in shell.fails("kill", "off", "--square-off")
+    told = shell.ok("kill", "on", "--square-off")
+    assert "jainam_prop: 1 orders to cancel, 0 positions to close." in told
+    assert "cancel 5 INFY NSE MIS: success" in told
+    assert shell.baskets.taken == ["cancel", "close"]
+    shell.baskets.status = ChildStatus.UNKNOWN
+    assert "Not everything" in shell.fails("kill", "on", "--square-off")
+    assert json.loads(shell.ok("kill", "status", "--json"))["kill_switch"]["is_on"] is True
     assert "is off" in shell.ok("kill", "off")
     shell.ok("flags", "set", "colour", "red")
     assert shell.stack.flags.get("colour") == "red"

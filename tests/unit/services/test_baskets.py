@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 
 from broker.base import Operation
 from broker.errors import BrokerBusy
-from broker.models import Side
+from broker.models import Product, Side
 from database.engine import Database
-from services.baskets import split_quantity
-from services.children import PATIENCE
+from services.children import PATIENCE, split_quantity
 from services.errors import InvalidRequest
 from services.order_models import ChildStatus, OrderDraft, Provenance
 from tests.support.clocks import ManualClock
@@ -209,3 +208,15 @@ def test_a_queue_that_names_no_time_is_not_asked_all_the_time(
     trader.venue.script("reserve", *[BrokerBusy("Cannot be counted.")] * 500)
     assert basket(trader, [draft()]) == [("INFY", 10, BAD)]
     assert len(trader.intents()) <= PATIENCE + 1
+
+
+def test_a_child_is_cut_by_the_freeze_quantity_where_it_is_asked_for(trader: Trader) -> None:
+    sliced = trader.desk.baskets.sliced
+    assert [part.quantity for part in sliced(trader.account, draft(quantity=250, symbol="SBIN"))] \
+        == [100, 100, 50]
+    whole = draft(quantity=100, symbol="SBIN")
+    assert sliced(trader.account, whole) == [whole]
+    unknown = draft(symbol="NOSUCH")
+    assert sliced(trader.account, unknown) == [unknown]
+    lots = draft(quantity=25, symbol="CRUDEOIL26NOVFUT", exchange="MCX", product=Product.NRML)
+    assert [part.quantity for part in sliced(trader.account, lots)] == [10, 10, 5]

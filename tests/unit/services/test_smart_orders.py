@@ -372,3 +372,37 @@ def test_a_position_read_that_the_venue_refuses_proves_that_nothing_was_sent(
     with pytest.raises(SessionExpired) as caught:
         smart(trader, 10)
     assert caught.value.fate is Fate.NOT_SENT  # so that its idempotency key is not used up
+
+
+# In parts ---------------------------------------------------------------------------------------
+
+
+def test_what_exceeds_the_freeze_quantity_goes_out_in_parts_when_asked(trader: Trader) -> None:
+    key = (ref_of("SBIN"), Product.MIS)
+    order = draft(quantity=0, symbol="SBIN")
+    with pytest.raises(InvalidRequest, match="may have at most 100"):
+        smart(trader, 250, order)
+    assert trader.venue.placed == []
+    trader.venue.script("place", "", "refuse")
+    whence = Provenance(reference="PARENT", client_order_id="mine")
+    result = smart(trader, 250, order, auto_slice=True, provenance=whence)
+    assert [(row.quantity, row.status.value) for row in result.children] == [
+        (100, "success"), (100, "error"), (50, "success"),
+    ]
+    intents = trader.intents()
+    assert [row.client_order_id for row in intents] == ["mine-1", "mine-2", "mine-3"]
+    assert {(row.parent_reference, row.origin) for row in intents} == {("PARENT", "smart")}
+    assert trader.venue.net()[key] == 150
+    # Repeated after a crash under the same key: what is missing by then, and nothing twice.
+    again = smart(trader, 250, order, auto_slice=True, provenance=whence)
+    assert again.placed is not None
+    assert trader.venue.net()[key] == 250
+    assert smart(trader, 250, order, auto_slice=True).message == NOTHING_TO_EXIT
+
+
+def test_the_way_out_in_parts_goes_as_an_exit(trader: Trader) -> None:
+    trader.venue.opening[ref_of("SBIN"), Product.MIS] = 150
+    trader.stack.flags.switch(KILL_SWITCH, True, "asha")
+    result = smart(trader, 0, draft(quantity=0, symbol="SBIN"), auto_slice=True)
+    assert [row.status.value for row in result.children] == ["success", "success"]
+    assert {priority for _, priority, _ in trader.venue.reserved} == {Priority.EXIT}
