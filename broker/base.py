@@ -234,8 +234,11 @@ class Broker(ABC):
     # Sessions ------------------------------------------------------------------------------
 
     @abstractmethod
-    def login(self) -> Session:
-        """Log in once, without a loop. Does not attach. `LoginFailed` for wrong credentials."""
+    def login(self, *, deadline: Deadline | None = None) -> Session:
+        """Log in once, without a loop. Does not attach. `LoginFailed` for wrong credentials.
+
+        It is over by `deadline`, and by the account's own time-out whatever that is.
+        """
 
     @abstractmethod
     def logout(self, session: Session) -> None:
@@ -352,6 +355,17 @@ class Broker(ABC):
     @abstractmethod
     def self_check(self, *, deadline: Deadline) -> list[str]:
         """Read what a login should be able to read; return what is wrong, in sentences."""
+
+    def circuits(self) -> dict[str, str]:
+        """How the circuit of each API stands: "closed", "open" or "half_open" (`breaker`)."""
+        return {}
+
+    def clock_offset(self) -> float | None:
+        """Seconds by which the venue's clock was ahead of ours at its last answer.
+
+        To about a second, as answers carry their time; None when no answer said.
+        """
+        return None
 
     @abstractmethod
     def close(self) -> None:

@@ -25,6 +25,7 @@ import httpx
 
 from broker.base import Clock, Deadline
 from broker.connections import Answer, Connections
+from broker.dated import Dated
 from broker.errors import BrokerBusy, BrokerError, ConnectFailed, OutcomeUnknown
 from broker.payload import encode, unpacked
 from broker.sockets import DeadlineBackend, Until
@@ -122,6 +123,7 @@ class Transport:
         origin = f"{base.scheme}://{self._netloc}"
         self._key = (origin, connect_timeout, pool_size, verify)
         self._pool: _Pool | None = None
+        self.dated: Dated | None = None
 
     def send(
         self,
@@ -147,6 +149,9 @@ class Transport:
             body = _read_all(response)
             reply_headers = _lower(response)
         elapsed = self._clock.monotonic() - started
+        date = reply_headers.get("date")
+        if date is not None:
+            self.dated = Dated(self._clock.now(), date, elapsed)
         return Reply(response.status_code, reply_headers, body, elapsed)
 
     @contextmanager

@@ -24,6 +24,7 @@ def register(app: Flask) -> None:
         backup.backup,
         operations.orders,
         operations.kill,
+        operations.ready,
         operations.flags,
         operations.alarms,
         operations.config,

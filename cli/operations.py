@@ -6,7 +6,17 @@ from dataclasses import asdict
 
 import click
 
-from cli.support import as_json, command, dump, facts_of, fail, gateway, operator, show
+from cli.support import (
+    as_json,
+    command,
+    dump,
+    facts_of,
+    fail,
+    gateway,
+    operator,
+    show,
+    the_account,
+)
 from database.journal import IntentState
 from services.kill_switch import SquareOff
 from services.settlements import OUTCOMES
@@ -101,6 +111,31 @@ def _tell(report: SquareOff) -> None:
                        f"{row.status.value}{words}")
     for problem in report.problems:
         click.echo(f"  {problem}")
+
+
+@click.command()
+@click.argument("account", required=False)
+@as_json
+@command
+def ready(account: str | None, as_json: bool) -> None:
+    """Is an account, or every one, ready to trade? Status 0 only when all of them are.
+
+    Looks at the session (and logs in when there is none), the master contract of today, the funds,
+    and our clock against the broker's.
+    """
+    wanted = [the_account(account)] if account else gateway().accounts.all()
+    if not wanted:
+        fail("There is no account.")
+    found = [gateway().readiness.check(one) for one in wanted]
+    if as_json:
+        dump([{"ready": one.ready, **facts_of(one)} for one in found])
+    else:
+        for one in found:
+            click.echo(f"{one.account}: {'ready' if one.ready else 'NOT READY'}")
+            for check in one.checks:
+                click.echo(f"  {'ok ' if check.ok else 'NO '} {check.name}: {check.detail}")
+    if not all(one.ready for one in found):
+        fail("Not ready to trade.")
 
 
 @click.group()

@@ -6,7 +6,10 @@ import threading
 from collections.abc import Callable
 
 from broker.base import AccountConfig, Broker, Runtime
+from broker.breaker import BreakerState
 from services.accounts import Account, AccountService
+
+_STATES = [BreakerState.CLOSED.value, BreakerState.HALF_OPEN.value, BreakerState.OPEN.value]
 
 
 class Held:
@@ -60,6 +63,18 @@ class Adapters:
             held = Held(broker, config, self._accounts.mark(config), stamp)
             self._held[account.id] = held
             return held
+
+    def circuits(self, broker: str) -> dict[str, str]:
+        """How the circuits of a broker stand in this process, the worst of each API.
+
+        Empty while this process has not used the broker.
+        """
+        found: dict[str, str] = {}
+        for held in list(self._held.values()):
+            if held.broker.info.name == broker:
+                for api, state in held.broker.circuits().items():
+                    found[api] = max(found.get(api, _STATES[0]), state, key=_STATES.index)
+        return found
 
     def close(self) -> None:
         """Give back all connections; later needs make new adapters."""

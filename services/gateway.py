@@ -47,6 +47,7 @@ from services.observer import BrokerObserver
 from services.order_desk import build_order_desk
 from services.order_path import OrderPath
 from services.quality import QualityService
+from services.readiness import ReadinessService
 from services.recovering import Recoverer
 from services.risk_limits import RiskLimitService
 from services.sessions import SessionService
@@ -67,12 +68,13 @@ KEEP_ALIVE = 30.0
 ANOMALIES = 300.0
 CONTRACTS = 300.0
 CONTRACT_PATIENCE = 900.0
+READY = 60.0
 RISK = 15.0
 PRUNE = 3600.0
 BACKUP_LOOK = 60.0
 """Seconds between two looks at the sessions, at anomalies that may be over, at the contracts, at
-the day's results where a risk rule hangs on them, at what is old, and whether a backup is due; and
-how long the download of one contract is waited for before the next one."""
+who is ready to trade, at the day's results where a risk rule hangs on them, at what is old, and
+whether a backup is due; and how long the download of one contract is waited for before the next."""
 
 KEPT_JOBS = timedelta(days=90)
 KEPT_LOGINS = timedelta(days=90)
@@ -189,6 +191,9 @@ class Gateway:
         self._recorder = desk.recorder
         self.settlements = Settlements(self.database, self.clock)
         self.risk_watch = desk.risk_watch
+        self.readiness = ReadinessService(
+            self.accounts, self.sessions, self.master_contract, desk.books, self.alarms, self.clock
+        )
         self.kill_switch = KillSwitch(
             self.database, self.flags, self.accounts, desk.baskets, self.clock
         )
@@ -282,6 +287,7 @@ class Gateway:
         every("sessions", KEEP_ALIVE, self.sessions.keep_alive, at_once=True)
         every("reconcile", self.settings.reconcile_interval, self._reconcile, at_once=True)
         every("contracts", CONTRACTS, self._refresh_contracts, at_once=True)
+        every("ready", READY, self.readiness.look)
         every("risk", RISK, self.risk_watch.look)
         every("anomalies", ANOMALIES, self._observer.forget_quiet)
         every("prune", PRUNE, self._prune)

@@ -45,6 +45,11 @@ log = logging.getLogger(__name__)
 
 SELF_CHECK = "self_check"
 
+SHORTEST_LOGIN = 1.0
+"""Seconds that a request must have left for a login to be begun for it."""
+
+_NO_TIME = "Account '{}' has no session, and no time was left to log in. Try again in a moment."
+
 T = TypeVar("T")
 
 _VERSION = "version.sessions"
@@ -159,14 +164,14 @@ class SessionService:
                     return
                 if partial:
                     self._policy.check_partial(state, account.label, self._clock.now())
-                    self._log_in(account, held, state, automatic=True, keep=session)
+                    self._log_in(account, held, state, automatic=True, keep=session, due=due)
                     return
                 state = self._policy.died(
                     state, session.opened_at, self._clock.now(), self._runtime.rand
                 )
             elif session is not None:  # it lived as long as it should
                 state = replace(state, short_lives=0)
-            self._log_in_again(account, held, state)
+            self._log_in_again(account, held, state, due)
 
     # Connecting and disconnecting --------------------------------------------------------------
 
@@ -217,6 +222,14 @@ class SessionService:
         """Read what the login should be able to read; what is wrong, in sentences."""
         deadline = Deadline(self._clock, max(self._timeout, 30.0))
         return self.read(account, lambda broker, by: broker.self_check(deadline=by), deadline)
+
+    def circuits(self, broker: str) -> dict[str, str]:
+        """How a broker's circuits stand in this process: see `Adapters.circuits`."""
+        return self._adapters.circuits(broker)
+
+    def clock_offset(self, account: Account) -> float | None:
+        """Seconds by which the broker's clock was ahead at its last answer to this process."""
+        return self._adapters.hold(account).broker.clock_offset()
 
     def connect_all(self) -> dict[str, str]:
         """At start: connect every account that wants to be. Errors by label; never raises."""
@@ -299,7 +312,9 @@ class SessionService:
             held.broker.attach(session)
         held.version = version
 
-    def _log_in_again(self, account: Account, held: Held, state: LoginState) -> None:
+    def _log_in_again(
+        self, account: Account, held: Held, state: LoginState, due: Deadline
+    ) -> None:
         """An automatic login, if the rules allow one."""
         if state.mark and state.mark != held.mark:
             state = replace(self._policy.forgiven(state), wanted=state.wanted)
@@ -316,7 +331,7 @@ class SessionService:
             elif state.blocked:
                 self._alarms.open(state.rule, account.label, str(error))
             raise
-        self._log_in(account, held, state, automatic=True)
+        self._log_in(account, held, state, automatic=True, due=due)
 
     def _log_in(
         self,
@@ -326,15 +341,20 @@ class SessionService:
         *,
         automatic: bool,
         keep: Session | None = None,
+        due: Deadline | None = None,
     ) -> None:
         """Log in once. The attempt is stored before it is made, so that a crash counts too.
 
-        `keep` is the session that stays in use if the login fails.
+        `keep` is the session that stays in use if the login fails. `due` is the deadline of the
+        order or read that waits: the login is over by then, and is not begun when there is hardly
+        any time, because cut short it would cost a login of the day for nothing.
         """
+        if due is not None and due.remaining() < SHORTEST_LOGIN:
+            raise SessionExpired(_NO_TIME.format(account.label), retry_after=1.0)
         state = self._policy.attempted(state, self._clock.now(), held.mark)
         self._put(held, account, keep, state)
         try:
-            session = held.broker.login()
+            session = held.broker.login(deadline=due)
         except BrokerError as error:
             state = self._policy.failed(state, error, self._clock.now(), self._runtime.rand)
             self._put(held, account, keep, state)

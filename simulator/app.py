@@ -92,7 +92,10 @@ class Server:
         try:
             reply = await self._route(request, first, f"/{rest}", raw_query, body, received)
             if isinstance(reply, Reply):
-                return _response(reply)
+                response = _response(reply)
+                if date := self.exchange.clock.http_date():
+                    response.headers["Date"] = date
+                return response
             return await _stream(request, reply)
         except NoAnswer:
             return web.Response()

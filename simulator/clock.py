@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from datetime import time as dtime
+from email.utils import formatdate
 
 IST = timezone(timedelta(hours=5, minutes=30), "IST")
 IST_OFFSET = 19_800
@@ -69,6 +70,10 @@ class Clock:
     def reset(self) -> None:
         """Back to real wall time."""
         self._wall_shift = 0.0
+
+    def http_date(self) -> str:
+        """Wall time as answers carry it; "" while it is the real one, which servers put in."""
+        return formatdate(self.wall(), usegmt=True) if self._wall_shift else ""
 
     def utc(self) -> datetime:
         """Aware virtual UTC time."""

@@ -47,6 +47,7 @@ def _broker(gateway: Gateway, name: str, mine: list[Account]) -> dict[str, Any]:
             "quotes": capabilities.quotes,
             "stream": capabilities.stream,
         },
+        "circuits": gateway.sessions.circuits(name),
         "connected": any(account["connected"] for account in accounts),
         "enabled": enabled,
         "exchanges": sorted(exchange.value for exchange in capabilities.exchanges),

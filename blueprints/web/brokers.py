@@ -66,6 +66,7 @@ def _broker_row(name: str) -> dict[str, Any]:
         "title": info.title,
         "connected": any(gateway().sessions.status(account).connected for account in mine),
         "sandbox": any(account.sandbox for account in mine),
+        "circuits": gateway().sessions.circuits(name),
         "master_rows": contract.rows,
         "master_updated_at": contract.updated_at,
     }
@@ -126,6 +127,20 @@ def disconnect(label: str) -> Page:
         flash(f"{account.label}: {error.message}", "error")
     else:
         flash(f"{account.label} is disconnected.", "success")
+    return redirect(url_for("web.brokers", broker=account.broker))
+
+
+@web.post("/accounts/<label>/ready")
+def check_ready(label: str) -> Page:
+    """Look whether the account is ready to trade, and say what was seen."""
+    checked_action()
+    account = _find(label)
+    found = gateway().readiness.check(account)
+    if found.ready:
+        seen = " ".join(check.detail for check in found.checks)
+        flash(f"{account.label} is ready to trade. {seen}", "success")
+    else:
+        flash(f"{account.label} is not ready to trade. {found.problems}", "error")
     return redirect(url_for("web.brokers", broker=account.broker))
 
 

@@ -98,8 +98,9 @@ class XtsBroker(Broker):
 
     # Sessions ------------------------------------------------------------------------------
 
-    def login(self) -> Session:
-        session = Login(self.profile, self.account, self._runtime, self._connection.line).run()
+    def login(self, *, deadline: Deadline | None = None) -> Session:
+        line = self._connection.line
+        session = Login(self.profile, self.account, self._runtime, line, deadline).run()
         resolve(self._rules, self.account, session)  # a client id that can't be used fails here
         return session
 
@@ -321,6 +322,12 @@ class XtsBroker(Broker):
 
     def self_check(self, *, deadline: Deadline) -> list[str]:
         return checks.run(self, deadline)
+
+    def circuits(self) -> dict[str, str]:
+        return self._connection.circuits()
+
+    def clock_offset(self) -> float | None:
+        return self._connection.clock_offset()
 
     def close(self) -> None:
         self._connection.close()

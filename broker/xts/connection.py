@@ -11,7 +11,7 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from broker.base import AccountConfig, Limit, Operation, Runtime
-from broker.breaker import BREAKERS
+from broker.breaker import BREAKERS, Breaker
 from broker.models import Session
 from broker.pacing import Pacer
 from broker.transport import Transport
@@ -46,8 +46,22 @@ class Connection:
         }[api]
         transport = self._transport(base.port if api is Api.INTERACTIVE else None)
         service = Api.MARKET if api is Api.MARKET else Api.INTERACTIVE
-        name = f"{profile.name}/{self._root}/{service.value}"
-        return Line(transport, prefix, BREAKERS.get(self._runtime.clock, name, profile.title))
+        return Line(transport, prefix, self._breaker(service))
+
+    def circuits(self) -> dict[str, str]:
+        """The state of the circuit of each API."""
+        return {
+            api.value: self._breaker(api).state.value for api in (Api.INTERACTIVE, Api.MARKET)
+        }
+
+    def clock_offset(self) -> float | None:
+        """See `Broker.clock_offset`; of the newest answer on any of the lines."""
+        told = [one.dated for one in self._transports.values() if one.dated is not None]
+        return max(told, key=lambda dated: dated.at).offset if told else None
+
+    def _breaker(self, api: Api) -> Breaker:
+        name = f"{self._profile.name}/{self._root}/{api.value}"
+        return BREAKERS.get(self._runtime.clock, name, self._profile.title)
 
     def session_lines(self, session: Session) -> dict[Api, Line]:
         """The lines of an open session, each with its token, or None where it has none."""

@@ -63,13 +63,15 @@ class Login:
         account: AccountConfig,
         runtime: Runtime,
         lines: Callable[[Api, Base], Line],
+        deadline: Deadline | None = None,
     ) -> None:
         self._profile = profile
         self._account = account
         self._runtime = runtime
         self._lines = lines
         self._wire = Wire(account.label, runtime)
-        self._deadline = Deadline(runtime.clock, account.api_timeout)
+        own = account.api_timeout
+        self._deadline = deadline.within(own) if deadline else Deadline(runtime.clock, own)
 
     def run(self) -> Session:
         """Log in to both APIs, each once.

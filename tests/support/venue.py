@@ -61,6 +61,7 @@ class Venue:
 
     live: dict[str, str] = field(default_factory=dict)
     logins: list[str] = field(default_factory=list)
+    login_times: list[float | None] = field(default_factory=list)
     logouts: list[str] = field(default_factory=list)
     secret: str | None = None  # None: the right one for a key "…-key" is "…-secret"
     failures: list[BrokerError] = field(default_factory=list)
@@ -127,7 +128,8 @@ class VenueBroker(Broker):
         self.venue = VENUES[account.base_url]
         self.closed = False
 
-    def login(self) -> Session:
+    def login(self, *, deadline: Deadline | None = None) -> Session:
+        self.venue.login_times.append(deadline.remaining() if deadline else None)
         return self.venue.login(self.account, self._runtime.clock)
 
     def logout(self, session: Session) -> None:

@@ -106,6 +106,7 @@ def test_polling_strangers_are_told_to_reload(app: GatewayApp, client: FlaskClie
         "/api-keys/1/revoke",
         "/accounts/jainam_prop/connect",
         "/accounts/jainam_prop/disconnect",
+        "/accounts/jainam_prop/ready",
         "/brokers/wisdom/off",
         "/orders/jainam_prop/1/cancel",
         "/admin/master-contract/jainam_prop",

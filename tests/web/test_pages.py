@@ -84,6 +84,7 @@ def test_a_newcomer_goes_from_set_up_to_a_cancelled_order(page: Page, served: Se
 
     _connect(page)
     _load_the_master_contract(page)
+    _see_that_it_is_ready(page)
     key = _create_a_key(page)
     _see_and_cancel_orders(page, served, key)
     _set_a_limit_and_square_everything_off(page, served, key)
@@ -94,8 +95,9 @@ def test_a_newcomer_goes_from_set_up_to_a_cancelled_order(page: Page, served: Se
 def _connect(page: Page) -> None:
     page.goto("/brokers?broker=jainam_prop")
     row = page.get_by_role("row").filter(has_text="jainam_prop")
-    if row.get_by_role("button").inner_text() == "Disconnect":  # it connects by itself at start
-        row.get_by_role("button").click()
+    disconnect = row.get_by_role("button", name="Disconnect")
+    if disconnect.count():  # it connects by itself at start
+        disconnect.click()
         _note(page).to_have_text("jainam_prop is disconnected.")
     row.get_by_role("button", name="Connect", exact=True).click()
     _note(page).to_have_text("jainam_prop is connected.")
@@ -118,6 +120,14 @@ def _load_the_master_contract(page: Page) -> None:
     newest = page.get_by_role("row").filter(has_text="asha").first
     expect(newest.get_by_text("done")).to_be_visible(timeout=30_000)
     expect(page.get_by_role("row").filter(has_text="NFO").first).to_be_visible()
+
+
+def _see_that_it_is_ready(page: Page) -> None:
+    page.goto("/brokers?broker=jainam_prop")
+    row = page.get_by_role("row").filter(has_text="jainam_prop")
+    row.get_by_role("button", name="Ready?").click()
+    _note(page).to_contain_text("jainam_prop is ready to trade. Connected until")
+    expect(page.get_by_text("Circuits, as this process sees them")).to_contain_text("closed")
 
 
 def _create_a_key(page: Page) -> str:

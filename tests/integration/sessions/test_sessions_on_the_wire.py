@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from services.session_policy import LoginPolicy
 from simulator.testing import ThreadSimulator
 from tests.support.simulated import variables
 from tests.support.stacks import Stack
+from utils.clock import SystemClock
 
 ROOT = Path(__file__).resolve().parents[3]
 LOGIN = "POST /user/session"
@@ -167,3 +169,25 @@ def test_a_server_that_is_away_is_not_hammered(
             stack.sessions.read(stack.account, orders)
         errors.append(type(caught.value).__name__)
     assert errors == ["ConnectFailed"] + ["SessionExpired"] * 4
+
+
+def test_a_login_that_hangs_holds_nobody_longer_than_they_can_wait(
+    stack: Stack, sim: ThreadSimulator
+) -> None:
+    sim.faults({"route": "POST /user/session", "fault": "hang_before_accept", "seconds": 20})
+    began = time.monotonic()
+    with pytest.raises(BrokerError):
+        stack.sessions.connection(stack.account, Deadline(SystemClock(), 2.0))
+    assert time.monotonic() - began < 6.0  # the account's own time-out is 10 s
+
+
+def test_the_venues_clock_is_held_against_ours(stack: Stack, sim: ThreadSimulator) -> None:
+    stack.sessions.connection(stack.account)
+    offset = stack.sessions.clock_offset(stack.account)
+    assert offset is not None
+    assert abs(offset) < 3.0
+    sim.control("clock", {"advance_seconds": 100})
+    stack.sessions.read(stack.account, orders)
+    moved = stack.sessions.clock_offset(stack.account)
+    assert moved is not None
+    assert 95.0 < moved < 105.0

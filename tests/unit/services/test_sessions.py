@@ -527,3 +527,22 @@ def test_no_secret_is_stored_or_logged_in_the_open(
     for name in (path, f"{path}-wal"):
         if Path(name).exists():
             assert b"CANARY" not in Path(name).read_bytes()
+
+
+# Within the time of the request ------------------------------------------------------------------
+
+
+def test_a_login_is_bounded_by_the_request_that_waits_for_it(
+    stack: Stack, venue: Venue, clock: ManualClock
+) -> None:
+    stack.sessions.connection(stack.account, Deadline(clock, 3.0))
+    assert venue.login_times == [3.0]
+    venue.kill()
+    session = stack.sessions.connection(stack.account).session
+    with pytest.raises(SessionExpired, match="no time was left to log in"):
+        stack.sessions.renew(stack.account, session, Deadline(clock, 0.9))
+    assert len(venue.logins) == 1  # not begun: it would have cost a login for nothing
+    stack.sessions.renew(stack.account, session, Deadline(clock, 5.0))
+    assert venue.login_times == [3.0, 5.0]
+    stack.sessions.login(stack.account, force=True)
+    assert venue.login_times[-1] is None  # a person waits as long as the account's time-out

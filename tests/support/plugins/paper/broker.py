@@ -114,7 +114,7 @@ class PaperBroker(Broker):
     def session(self) -> Session | None:
         return self._session
 
-    def login(self) -> Session:
+    def login(self, *, deadline: Deadline | None = None) -> Session:
         raise NotSupported("paper has no login")
 
     def logout(self, session: Session) -> None:
