@@ -63,12 +63,22 @@ class Cpus:
 class Gunicorn:
     """A gunicorn with the project's configuration, ready to answer."""
 
-    def __init__(self, environ: Mapping[str, str], port: int, probe: str, wsgi: str = "") -> None:
-        self.url = f"http://127.0.0.1:{port}"
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        port: int,
+        probe: str,
+        wsgi: str = "",
+        *,
+        host: str = "127.0.0.1",
+        within: Sequence[str] = (),
+    ) -> None:
+        """`within` begins the command: where the server runs, when that is not simply here."""
+        self.url = f"http://{host}:{port}"
         script = str(Path(sys.executable).with_name("gunicorn"))  # not -m: SIGUSR2 runs it again
         command = [script, "--config", "config/gunicorn.py"]
         self.process = subprocess.Popen(
-            [*command, *([wsgi] if wsgi else [])],
+            [*within, *command, *([wsgi] if wsgi else [])],
             cwd=ROOT,
             env={**os.environ, **environ, "PORT": str(port)},
             stdin=subprocess.DEVNULL,

@@ -13,7 +13,7 @@ from flask import Flask
 
 from blueprints import api_v1, operations
 from blueprints.context import EXTENSION, Mounted
-from blueprints.limit_storage import storage_uri
+from blueprints.limit_storage import host_uri, storage_uri
 from blueprints.limits import Gate, attach
 
 if TYPE_CHECKING:
@@ -62,4 +62,7 @@ def _gate(gateway: Gateway, app: Flask | None) -> Gate:
     buckets["login"] = settings.login_rate_limit
     redis = settings.redis_url.get_secret_value() if settings.redis_url else ""
     uri = storage_uri(redis, settings.web_concurrency, gateway.state_dir)
-    return Gate(buckets, attach(app, uri)) if app is not None else Gate.at(buckets, uri)
+    spare = host_uri(settings.web_concurrency, gateway.state_dir)
+    if app is None:
+        return Gate.at(buckets, uri, spare)
+    return Gate(buckets, attach(app, uri), spare)

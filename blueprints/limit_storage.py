@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from limits.storage import SlidingWindowCounterSupport, Storage
 
@@ -182,7 +183,27 @@ class SharedStorage(Storage, SlidingWindowCounterSupport):
 
 
 def storage_uri(redis_url: str, workers: int, directory: Path) -> str:
-    """Where inbound limits are counted: Redis, a file for several workers, or memory for one."""
-    if redis_url:
-        return redis_url
+    """Where inbound limits are counted: Redis, or what `host_uri` says."""
+    if redis_url.startswith("unix:"):
+        return f"redis+{redis_url}"
+    return redis_url or host_uri(workers, directory)
+
+
+def host_uri(workers: int, directory: Path) -> str:
+    """Where one host counts: in a file for several workers, in memory for one."""
     return f"shared://{directory / 'inbound-limits.bin'}" if workers > 1 else "shared://"
+
+
+def storage_options(uri: str) -> dict[str, Any]:
+    """How the storage of this address is connected to: Redis has half a second to answer."""
+    if "redis" not in uri.partition(":")[0]:
+        return {}
+    from redis import ConnectionError as Gone
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    return {
+        "socket_timeout": 0.5,
+        "socket_connect_timeout": 0.5,
+        "retry": Retry(NoBackoff(), 1, supported_errors=(Gone,)),
+    }

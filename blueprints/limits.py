@@ -8,6 +8,7 @@ callers are told apart (docs/decisions/0070).
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from functools import wraps
 from math import ceil
@@ -22,7 +23,7 @@ from limits.strategies import RateLimiter, SlidingWindowCounterRateLimiter
 from werkzeug.exceptions import TooManyRequests
 
 from blueprints.context import mounted
-from blueprints.limit_storage import SharedStorage
+from blueprints.limit_storage import SharedStorage, storage_options
 from services.counting import throttled
 
 P = ParamSpec("P")
@@ -30,44 +31,56 @@ R = TypeVar("R")
 
 log = logging.getLogger(__name__)
 
+AWAY = 1.0
+"""Seconds for which a storage that failed is not asked again."""
+
 
 class Gate:
     """Answers, for a bucket of limits and a caller: let through, or when to come back.
 
-    `buckets` maps a bucket's name to its limits in words ("50 per second; 1000 per hour").
+    `buckets` maps a bucket's name to its limits in words ("50 per second; 1000 per hour"). While
+    the storage is away, calls are counted in `spare` (what this host shares).
     """
 
-    def __init__(self, buckets: Mapping[str, str], engine: RateLimiter) -> None:
+    def __init__(
+        self, buckets: Mapping[str, str], engine: RateLimiter, spare: str = "shared://"
+    ) -> None:
         self.words = dict(buckets)
         self._items: dict[str, list[RateLimitItem]] = {
             name: parse_many(words) for name, words in buckets.items()
         }
         self._engine = engine
-        self._fallback: RateLimiter | None = None
+        self._spare_uri = spare
+        self._spare: RateLimiter | None = None
+        self._away_until = 0.0
 
     @classmethod
-    def at(cls, buckets: Mapping[str, str], uri: str) -> Gate:
+    def at(cls, buckets: Mapping[str, str], uri: str, spare: str = "shared://") -> Gate:
         """A gate on the storage that `uri` names (see `limit_storage.storage_uri`)."""
-        storage = cast(Storage, storage_from_string(uri))
-        return cls(buckets, SlidingWindowCounterRateLimiter(storage))
+        storage = cast(Storage, storage_from_string(uri, **storage_options(uri)))
+        return cls(buckets, SlidingWindowCounterRateLimiter(storage), spare)
 
     def check(self, bucket: str, caller: str) -> float | None:
         """None when the call may pass (and has been counted), else seconds to wait."""
-        engine = self._engine
+        engine = self._engine if time.monotonic() >= self._away_until else self._on_this_host()
         for item in self._items[bucket]:
             try:
                 passed = engine.hit(item, bucket, caller)
-            except Exception:
-                # A store that is down must not stop orders: count in this process meanwhile.
-                log.exception("The store of the inbound limits does not answer")
-                engine = self._fallback = self._fallback or SlidingWindowCounterRateLimiter(
-                    SharedStorage()
-                )
+            except Exception as error:
+                # A store that is down must not stop orders.
+                self._away_until = time.monotonic() + AWAY
+                log.error("inbound limits are counted on this host alone: %s", type(error).__name__)
+                engine = self._on_this_host()
                 passed = engine.hit(item, bucket, caller)
             if not passed:
                 throttled(bucket)
                 return self._wait(engine, item, bucket, caller)
         return None
+
+    def _on_this_host(self) -> RateLimiter:
+        if self._spare is None:
+            self._spare = SlidingWindowCounterRateLimiter(SharedStorage(self._spare_uri))
+        return self._spare
 
     @staticmethod
     def _wait(engine: RateLimiter, item: RateLimitItem, bucket: str, caller: str) -> float:
@@ -101,6 +114,7 @@ def attach(app: Flask, uri: str) -> RateLimiter:
         get_remote_address,
         app=app,
         storage_uri=uri,
+        storage_options=storage_options(uri),
         strategy="sliding-window-counter",
         headers_enabled=False,
     )

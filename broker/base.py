@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import IntEnum, StrEnum
 from types import TracebackType
-from typing import ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 from broker.errors import NotSupported
 from broker.models import (
@@ -37,6 +37,9 @@ from broker.models import (
     Session,
     Trade,
 )
+
+if TYPE_CHECKING:
+    from broker.waiting import WaitingRoom
 
 
 class Clock(Protocol):
@@ -375,13 +378,21 @@ class Broker(ABC):
 BrokerFactory = Callable[[AccountConfig, "Runtime"], Broker]
 
 
+def _new_room() -> WaitingRoom:
+    from broker.waiting import WaitingRoom
+
+    return WaitingRoom()
+
+
 @dataclass(frozen=True, slots=True)
 class Runtime:
     """What the application hands to every adapter.
 
-    `slots` is the storage that pacing counts in (shared between processes where needed);
-    `rand` returns floats in [0, 1) for jitter. `trace_headers` returns the headers that name the
-    request on whose behalf a call is made.
+    `slots` is the storage that pacing counts in (shared between processes where needed),
+    `spare_slots` what this host counts in while that is away; `room` has the seats of those of this
+    process who wait. `rand` returns floats in [0, 1) for jitter. `trace_headers` returns the
+    headers that name the request on whose behalf a call is made, `caller` names its caller, between
+    whom turns are taken.
     """
 
     clock: Clock
@@ -389,8 +400,10 @@ class Runtime:
     observer: Observer = field(default_factory=NullObserver)
     rand: Callable[[], float] = lambda: 0.5
     queue_wait: float = 7.0
-    queue_size: int = 16
+    room: WaitingRoom = field(default_factory=_new_room)
     trace_headers: Callable[[], Mapping[str, str]] = dict
+    caller: Callable[[], str] = lambda: ""
+    spare_slots: SlotStore | None = None
 
 
 class SlotStore(Protocol):

@@ -81,6 +81,13 @@ class BrokerBusy(BrokerError):
     kind = "broker_busy"
 
 
+class LimitsUnknown(BrokerBusy):
+    """Nobody can count the broker's limits now (the shared storage is away): nothing was sent."""
+
+    http_status = 503
+    kind = "limits_unknown"
+
+
 class CircuitOpen(BrokerBusy):
     """The broker has failed repeatedly; calls are held back until it has had time to recover."""
 
@@ -187,6 +194,7 @@ ALL_ERRORS: tuple[type[BrokerError], ...] = (
     InvalidOrder,
     ConnectFailed,
     BrokerBusy,
+    LimitsUnknown,
     CircuitOpen,
     RateLimited,
     SessionExpired,

@@ -1,15 +1,16 @@
 """Pacing: a call waits for its turn here, so that the venue never has a reason to refuse it.
 
 Limits are rows of data (`Limit`); the counting lies in a `SlotStore` that may be shared by all
-processes of a host. Exits and cancels go before entries, entries before reads. Waits and waiters
-are bounded, and who cannot make it in time is told at once when to come back.
+processes of a host, or by several hosts. Exits and cancels go before entries, entries before reads;
+among equals the callers take turns, so that one who floods the line delays himself. Waits and
+waiters are bounded, and who cannot make it in time is told at once when to come back.
 """
 
 from __future__ import annotations
 
 import threading
 from bisect import insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -27,19 +28,24 @@ from broker.base import (
     SlotStore,
     WindowKey,
 )
-from broker.errors import BrokerBusy
+from broker.errors import BrokerBusy, LimitsUnknown
 from broker.slots import MemorySlotStore, SlotsUnavailable
+from broker.waiting import LOOK_UP, RoomFull, Seat, WaitingRoom, rank
 
 LEASE_MARGIN = 1.0
 """Seconds after its deadline for which a call that never ended still counts as under way."""
+
+_NEWEST = 2**62
+_TICK = 1e-6
 
 
 class Pacer:
     """Hands out slots for the metered calls of one scope (usually one app key at one venue).
 
-    `queue_wait` is the longest wait in seconds, `queue_size` how many of this process may wait for
-    the same limits. When the storage fails, only exits go on, under a limiter of this process at
-    half the rate (design §4: the way out stays open).
+    `queue_wait` is the longest wait in seconds, `room` has the seats of those of this process who
+    wait; `caller` names whom the call is for. When the storage fails, entries are refused and the
+    rest goes on at half the rate, counted in `spare` (what this host shares) or, without one that
+    works, in this process (design §4: the way out stays open).
     """
 
     def __init__(
@@ -49,19 +55,21 @@ class Pacer:
         store: SlotStore,
         clock: Clock,
         queue_wait: float,
-        queue_size: int,
+        room: WaitingRoom,
         observer: Observer,
         account: str,
+        *,
+        spare: SlotStore | None = None,
+        caller: Callable[[], str] = lambda: "",
     ) -> None:
-        self._store = store
         self._clock = clock
         self._queue_wait = queue_wait
         self._observer = observer
         self._account = account
-        spare = MemorySlotStore(clock)
-        self._lines: dict[Operation, _Line] = {}
-        self._spare_lines: dict[Operation, _Line] = {}
-        shared: dict[tuple[WindowKey, ...], tuple[_Line, _Line]] = {}
+        self._caller = caller
+        own = MemorySlotStore(clock)
+        self._lines: dict[Operation, tuple[_Line, ...]] = {}
+        shared: dict[tuple[WindowKey, ...], tuple[_Line, ...]] = {}
         for operation in Operation:
             keys = tuple(
                 WindowKey(f"{scope}/{limit.name}", limit.calls, limit.window)
@@ -71,12 +79,16 @@ class Pacer:
             if not keys:
                 continue
             if keys not in shared:
-                halved = [WindowKey(k.scope, max(1, k.calls // 2), k.window) for k in keys]
+                halved = [_half(key) for key in keys]
                 shared[keys] = (
-                    _Line(store, keys, clock, queue_size),
-                    _Line(spare, halved, clock, queue_size),
+                    _Line(store, keys, clock, room),
+                    *(
+                        _Line(other, halved, clock, room)
+                        for other in (spare, own)
+                        if other is not None
+                    ),
                 )
-            self._lines[operation], self._spare_lines[operation] = shared[keys]
+            self._lines[operation] = shared[keys]
 
     def reserve(
         self, operation: Operation, *, priority: Priority, deadline: Deadline, wait: bool = True
@@ -85,21 +97,25 @@ class Pacer:
 
         With `wait` False it is `BrokerBusy` too when the call could not be made at this moment.
         """
-        line = self._lines.get(operation)
-        if line is None:
+        lines = self._lines.get(operation)
+        if lines is None:
             return _Unmetered()
         started = self._clock.monotonic()
         patience = deadline.within(self._queue_wait)
-        try:
-            grant = line.take(priority, patience, deadline, wait)
-        except SlotsUnavailable as error:
-            self._observer.anomaly(self._account, "pacing storage", str(error))
-            if priority is not Priority.EXIT:
-                raise BrokerBusy(
-                    "The broker's limits cannot be counted at the moment; nothing was sent."
-                ) from error
-            line = self._spare_lines[operation]
-            grant = line.take(priority, patience, deadline, wait)
+        priority = rank(priority)
+        for line in lines:
+            try:
+                grant = line.take(priority, self._caller(), patience, deadline, wait)
+            except SlotsUnavailable as error:
+                self._observer.anomaly(self._account, "pacing storage", str(error))
+                if priority is Priority.ENTRY:
+                    raise LimitsUnknown(
+                        "The broker's limits cannot be counted at the moment; nothing was sent. "
+                        f"{error}",
+                        retry_after=1.0,
+                    ) from error
+            else:
+                break
         waited = self._clock.monotonic() - started
         if waited > 0.001:
             self._observer.waited(self._account, operation, waited)
@@ -107,8 +123,8 @@ class Pacer:
 
     def available_after(self, operation: Operation) -> float:
         """Seconds until a slot can be free at the earliest, 0 when one is; nothing is reserved."""
-        line = self._lines.get(operation)
-        return line.store.peek(line.wanted) if line else 0.0
+        lines = self._lines.get(operation)
+        return lines[0].store.peek(lines[0].wanted) if lines else 0.0
 
     def give_back(self, store: SlotStore, grant: Grant) -> None:
         """The answer is in. A storage that fails now must not cost the caller the answer."""
@@ -116,6 +132,13 @@ class Pacer:
             store.release(grant)
         except SlotsUnavailable as error:
             self._observer.anomaly(self._account, "pacing storage", str(error))
+
+
+def _half(key: WindowKey) -> WindowKey:
+    """The window at half its rate."""
+    if key.calls > 1:
+        return WindowKey(key.scope, key.calls // 2, key.window)
+    return WindowKey(key.scope, 1, 2 * key.window)
 
 
 class _Granted(Slot):
@@ -162,56 +185,67 @@ class _Unmetered(Slot):
 @dataclass(order=True, slots=True)
 class _Waiter:
     priority: int
+    turn: int
     number: int
-    evicted: bool = field(default=False, compare=False)
-    moved: threading.Event = field(default_factory=threading.Event, compare=False)
+    seat: Seat = field(compare=False)
 
 
 class _Line:
-    """Those of this process who wait for one set of limits. The first of them asks the store."""
+    """Those of this process who wait for one set of limits. The first of them asks the store.
+
+    Each caller's requests have turns of rising numbers, counted from the turn that is being served:
+    the first request of every caller comes before the second one of any.
+    """
 
     def __init__(
-        self, store: SlotStore, wanted: Sequence[WindowKey], clock: Clock, size: int
+        self, store: SlotStore, wanted: Sequence[WindowKey], clock: Clock, room: WaitingRoom
     ) -> None:
         self.store = store
         self.wanted = wanted
         self._clock = clock
-        self._size = size
+        self._room = room
         self._lock = threading.Lock()
         self._waiters: list[_Waiter] = []
-        self._numbers = 0
+        self._turn = 0
+        self._served: dict[str, int] = {}
         self._next_at = 0.0
 
     def take(
-        self, priority: Priority, patience: Deadline, deadline: Deadline, wait: bool
+        self, priority: Priority, caller: str, patience: Deadline, deadline: Deadline, wait: bool
     ) -> Grant:
         """A grant before `patience` is over, leased until `deadline`; else `BrokerBusy`."""
         with self._lock:
-            if not self._waiters or self._waiters[0].priority > priority:
+            first = self._first()
+            if first is None or first.priority > priority:
                 grant = self._ask(priority, deadline)
                 if grant is not None:
                     return grant
             if not wait:
-                raise _busy(self._bound(_Waiter(priority, self._numbers + 1)))
-            waiter = self._join(priority, patience)
+                raise _busy(self._bound(self._as_next(priority, caller)))
+            waiter = self._join(priority, caller, patience)
+        seat = waiter.seat
         with self._announced(waiter, priority):
             while True:
                 with self._lock:
-                    if waiter.evicted:
+                    if seat.lost:
                         raise _busy(self._bound(waiter))
-                    first = self._waiters[0] is waiter
-                    if first:
+                    leads = self._first() is waiter
+                    if leads and self._clock.monotonic() > self._next_at - _TICK:
                         grant = self._ask(priority, deadline)
                         if grant is not None:
+                            self._serve(waiter)
                             return grant
                     pause = self._bound(waiter)
-                    waiter.moved.clear()
+                    seat.moved.clear()
                 if pause > patience.remaining() or patience.expired:
                     raise _busy(pause)
-                if first:
-                    self._clock.sleep(pause)
+                if leads:
+                    self._clock.sleep(min(pause, LOOK_UP))
                 else:
-                    waiter.moved.wait(patience.remaining())
+                    seat.moved.wait(patience.remaining())
+
+    def _first(self) -> _Waiter | None:
+        return next((waiter for waiter in self._waiters if not waiter.seat.lost), None)
 
     def _ask(self, priority: Priority, deadline: Deadline) -> Grant | None:
         answer = self.store.acquire(self.wanted, priority, deadline.remaining() + LEASE_MARGIN)
@@ -220,21 +254,28 @@ class _Line:
         self._next_at = self._clock.monotonic() + answer.seconds
         return None
 
-    def _join(self, priority: Priority, patience: Deadline) -> _Waiter:
-        """Enter the line; when it is full, in the place of the last one, if less urgent."""
-        self._numbers += 1
-        waiter = _Waiter(priority, self._numbers)
-        insort(self._waiters, waiter)
+    def _serve(self, waiter: _Waiter) -> None:
+        self._turn = waiter.turn
+        self._served[waiter.seat.caller] = waiter.turn
+
+    def _as_next(self, priority: Priority, caller: str) -> _Waiter:
+        """A waiter in the place that this caller's next request has."""
+        turns = [other.turn for other in self._waiters if other.seat.caller == caller]
+        turn = max(self._turn, self._served.get(caller, -1) + 1, *(turn + 1 for turn in turns))
+        return _Waiter(priority, turn, _NEWEST, Seat(priority, caller, _NEWEST))
+
+    def _join(self, priority: Priority, caller: str, patience: Deadline) -> _Waiter:
+        """Enter the line, if there is a seat and the turn can come in time."""
+        waiter = self._as_next(priority, caller)
         wait = self._bound(waiter)
         if wait > patience.remaining():
-            self._waiters.remove(waiter)
             raise _busy(wait)
-        if len(self._waiters) > self._size:
-            last = self._waiters.pop()
-            if last is waiter:
-                raise _busy(wait)
-            last.evicted = True
-            last.moved.set()
+        try:
+            waiter.seat = self._room.sit(priority, caller)
+        except RoomFull:
+            raise _busy(wait) from None
+        waiter.number = waiter.seat.number
+        insort(self._waiters, waiter)
         return waiter
 
     def _bound(self, waiter: _Waiter) -> float:
@@ -253,11 +294,15 @@ class _Line:
             finally:
                 self.store.waiting(self.wanted, priority, -1)
         finally:
+            self._room.leave(waiter.seat)
             with self._lock:
-                if not waiter.evicted:
-                    self._waiters.remove(waiter)
-                if self._waiters:
-                    self._waiters[0].moved.set()
+                self._waiters.remove(waiter)
+                first = self._first()
+                if first is not None:
+                    first.seat.moved.set()
+                if not self._waiters:
+                    self._turn = 0
+                    self._served.clear()
 
 
 def _busy(wait: float) -> BrokerBusy:

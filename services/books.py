@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 from broker.base import Broker, Clock, Deadline
 from broker.errors import BrokerError, Fate
 from broker.models import Found, Funds, Holding, Order, Position, Trade
+from broker.waiting import WaitingRoom
 from services.accounts import Account
 from services.errors import Unavailable
 from services.shared_reads import Copy, SharedRead
@@ -53,9 +54,10 @@ class Reader(Protocol):
 class Books:
     """Order, trade, position and holding books and funds, per account."""
 
-    def __init__(self, sessions: Reader, clock: Clock) -> None:
+    def __init__(self, sessions: Reader, clock: Clock, room: WaitingRoom | None = None) -> None:
         self._sessions = sessions
         self._clock = clock
+        self._room = room or WaitingRoom()
         self._guard = threading.Lock()
         self._reads: dict[tuple[int, str], SharedRead[Any]] = {}
 
@@ -128,7 +130,7 @@ class Books:
         with self._guard:
             shared = self._reads.get(key)
             if shared is None:
-                shared = self._reads[key] = SharedRead(self._clock, what)
+                shared = self._reads[key] = SharedRead(self._clock, what, self._room)
         return shared.get(
             lambda due: self._sessions.read(account, fn, due), deadline, max_age=max_age
         )

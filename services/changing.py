@@ -16,6 +16,7 @@ from datetime import timedelta
 
 from broker.base import Broker, Clock, Deadline, Operation, Priority, Slot
 from broker.models import ModifyRequest, Order
+from broker.waiting import urgent
 from database.journal import Intent, IntentKind
 from services.access import Principal
 from services.accounts import Account, AccountService
@@ -65,6 +66,7 @@ class Changer:
         self._clock = clock
         self._new_reference = new_reference
 
+    @urgent()
     def cancel(
         self,
         principal: Principal,

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from broker.base import Clock, Deadline
-from broker.errors import BrokerBusy, BrokerError, CircuitOpen, Fate
+from broker.errors import BrokerBusy, BrokerError, CircuitOpen, Fate, LimitsUnknown
 from database import journal
 from database.journal import Intent, IntentKind, IntentState
 from services.errors import InvalidRequest, ServiceError
@@ -116,7 +116,7 @@ class Family:
     def _wait_or_raise(self, busy: BrokerBusy) -> None:
         asked = _BLIND_PAUSE if busy.retry_after is None else busy.retry_after
         pause = max(asked, _SHORTEST_PAUSE)
-        if isinstance(busy, CircuitOpen) or self._due.remaining() < pause:
+        if isinstance(busy, CircuitOpen | LimitsUnknown) or self._due.remaining() < pause:
             raise busy
         self._clock.sleep(pause)
 

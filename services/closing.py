@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from broker.base import Clock, Deadline, Priority
 from broker.errors import BrokerError
 from broker.models import Order, OrderState, OrderType, Side
+from broker.waiting import urgent
 from database.errors import StorageError
 from services.access import Principal
 from services.accounts import Account, AccountService
@@ -84,6 +85,7 @@ class Closer:
 
     # Cancelling --------------------------------------------------------------------------------
 
+    @urgent()
     def cancel_all(
         self, principal: Principal, account: Account, strategy: str, family: Family
     ) -> CancelAllResult:
@@ -157,6 +159,7 @@ class Closer:
 
     # Closing -----------------------------------------------------------------------------------
 
+    @urgent()
     def close_positions(
         self, principal: Principal, account: Account, strategy: str, family: Family
     ) -> list[ChildResult]:

@@ -25,6 +25,7 @@ from broker.errors import (
     CircuitOpen,
     ConnectFailed,
     Fate,
+    LimitsUnknown,
     LoginFailed,
     OutcomeUnknown,
     RateLimited,
@@ -35,6 +36,7 @@ from broker.models import Session
 from database.journal import Intent, IntentKind, IntentState
 from services.accounts import Account
 from services.errors import ServiceError
+from services.locks import demand_held
 from services.recording import Entry, Recorder, storage_needed
 from services.settling import Settler
 from services.verdicts import Verdict
@@ -146,6 +148,7 @@ class Dispatcher:
         try:
             if job.deadline.remaining() < SHORTEST_CALL:
                 raise BrokerBusy("The wait for the broker took too long.", retry_after=1.0)
+            demand_held()
             if job.last_look is not None:
                 job.last_look()
             entry.sending("slot granted")
@@ -170,7 +173,7 @@ class Dispatcher:
             return broker.reserve(
                 job.operation, priority=job.priority, deadline=job.deadline, wait=False
             )
-        except CircuitOpen:
+        except (CircuitOpen, LimitsUnknown):
             raise
         except BrokerBusy:
             return None

@@ -113,6 +113,12 @@ class Unavailable(ServiceError):
     kind = "unavailable"
 
 
+class SharedAway(Unavailable):
+    """What all hosts count together (Redis) is away: no new orders, only the way out."""
+
+    kind = "shared_storage_away"
+
+
 class RiskUnreadable(Unavailable):
     """A risk rule could not read what it needs, which is a refusal. Nothing was sent."""
 
@@ -148,6 +154,7 @@ ALL_SERVICE_ERRORS: tuple[type[ServiceError], ...] = (
     BrokerDisabled,
     RiskLimit,
     Unavailable,
+    SharedAway,
     RiskUnreadable,
     NeverArrived,
     QueueFull,

@@ -13,18 +13,21 @@ import random
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
 from broker.base import Clock, Runtime, SlotStore
 from broker.breaker import BREAKERS
+from broker.redis_slots import RedisSlotStore
 from broker.registry import Registry, discover
 from broker.slots import FileSlotStore
+from broker.waiting import WaitingRoom
 from database import broker_sessions, failures, idempotency, jobs
 from database.crypto import Vault
 from database.engine import Database
 from database.errors import StorageError
-from services import counting
+from services import counting, redis_client
 from services.access import AccessService
 from services.accounts import AccountService
 from services.alarms import AlarmService
@@ -40,7 +43,7 @@ from services.health import HealthService
 from services.jobs import Scheduler
 from services.kill_switch import KillSwitch
 from services.live_figures import LiveFigures
-from services.locks import HostLocks
+from services.locks import HostLocks, NamedLocks
 from services.market_data import MarketDataService
 from services.master_contract import MasterContractService
 from services.observer import BrokerObserver
@@ -52,17 +55,16 @@ from services.recovering import Recoverer
 from services.risk_limits import RiskLimitService
 from services.sessions import SessionService
 from services.settlements import Settlements
+from services.shared_locks import SharedLocks
 from services.symbols import SymbolService
 from services.trading_figures import TradingFigures
 from services.web_sessions import WebSessionService
+from utils import callers
 from utils.clock import SystemClock
 from utils.config import Settings
 from utils.trace import outgoing
 
 log = logging.getLogger(__name__)
-
-QUEUE_SIZE = 16
-"""How many requests of one process may wait for a slot at a broker (design §4.3)."""
 
 KEEP_ALIVE = 30.0
 ANOMALIES = 300.0
@@ -126,7 +128,9 @@ class Gateway:
             max_overflow=settings.db_max_overflow,
         )
         vault = Vault(settings.secret_key.get_secret_value())
-        self.locks = HostLocks(self.state_dir / "locks", self.clock)
+        room = WaitingRoom()
+        self.redis = redis_client.link(settings, self.clock)
+        self.locks = self._locks(room)
         self.flags = FlagService(self.database, self.clock)
         self.alarms = AlarmService(self.database, self.clock)
         self.deployments = DeploymentService(self.database, self.clock, settings.environment)
@@ -143,7 +147,8 @@ class Gateway:
         self._observer = BrokerObserver(self.alarms, self.clock)
         BREAKERS.on_change = counting.circuit_changed
         counting.know_brokers(self.registry.names())
-        slot_store = slots(self.state_dir / "slots", self.clock)
+        own_slots = slots(self.state_dir / "slots", self.clock)
+        slot_store = own_slots if self.redis is None else RedisSlotStore(self.redis)
         self.order_path = OrderPath(self.database, slot_store)
         runtime = Runtime(
             clock=self.clock,
@@ -151,8 +156,10 @@ class Gateway:
             observer=self._observer,
             rand=random.random,
             queue_wait=settings.order_queue_wait,
-            queue_size=QUEUE_SIZE,
+            room=room,
             trace_headers=outgoing,
+            caller=callers.current,
+            spare_slots=None if self.redis is None else own_slots,
         )
         self.sessions = SessionService(
             self.database, self.accounts, self.flags, self.locks, self.alarms, vault, runtime
@@ -180,6 +187,8 @@ class Gateway:
             clock=self.clock,
             timeout=settings.jainam.api_timeout,
             late=self.state_dir / "late",
+            room=room,
+            shared=self.redis,
         )
         self.orders = desk.orders
         self.smart_orders = desk.smart_orders
@@ -203,7 +212,7 @@ class Gateway:
             self.accounts,
             self.sessions,
             self.alarms,
-            _redis_ping(settings),
+            None if self.redis is None else self.redis.ping,
         )
         self.figures = FigureService(self.database, self.clock)
         self.failures = FailureService(self.database, self.clock)
@@ -279,6 +288,15 @@ class Gateway:
         self._recorder.close()
         self.database.dispose()
 
+    def _locks(self, room: WaitingRoom) -> NamedLocks:
+        """This host's locks, and with Redis those of all hosts on top."""
+        host = HostLocks(self.state_dir / "locks", self.clock, room)
+        if self.redis is None:
+            return host
+        url = self.settings.database_url.get_secret_value()
+        instance = urlsplit(url).path.strip("/")
+        return SharedLocks(self.redis, host, self.clock, instance=instance, room=room)
+
     # Scheduled work ----------------------------------------------------------------------------
 
     def _plan(self) -> None:
@@ -336,17 +354,3 @@ class Gateway:
     def _has_tables(self) -> bool:
         with self.database.read() as conn:
             return sa.inspect(conn).has_table("accounts")
-
-
-def _redis_ping(settings: Settings) -> Callable[[], None] | None:
-    """How Redis is asked for a sign of life; None where none is configured."""
-    if settings.redis_url is None:
-        return None
-    from redis import Redis
-
-    client = Redis.from_url(settings.redis_url.get_secret_value(), socket_timeout=1.0)
-
-    def ping() -> None:
-        client.ping()
-
-    return ping

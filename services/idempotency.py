@@ -24,6 +24,7 @@ from typing import Any
 
 from broker.base import Clock
 from broker.errors import BrokerError, Fate
+from broker.waiting import urgent
 from database import idempotency as keys
 from database.engine import Database
 from services.access import Principal
@@ -83,12 +84,15 @@ class IdempotencyService:
         fingerprint: str,
         produce: Produce,
         describe: Describe,
+        *,
+        way_out: bool = False,
     ) -> Answer:
         """The answer to this request: from `produce(reference)`, or the one it had before.
 
         `produce` gives status and JSON body, or raises; it passes the reference on to the service
         that it calls, which makes it safe to run again after a crash. `describe` turns an error
         into the status and body that the client will see, so that a repeat sees the same.
+        `way_out`: a cancel or an exit, which goes on where locks cannot be kept for all hosts.
 
         Raises what `produce` raises, `DuplicateInFlight`, `IdempotencyMismatch`.
         """
@@ -98,6 +102,8 @@ class IdempotencyService:
         if answer is not None:
             return answer
         with ExitStack() as held:
+            if way_out:
+                held.enter_context(urgent())
             try:
                 held.enter_context(
                     self._locks.lock(f"key/{scope.user_id}/{scope.account_id}/{key}", 0.0)

@@ -4,7 +4,7 @@ A lock is an exclusive `flock` on a file of its own, so the kernel frees it when
 however it dies. The file is removed on release; whoever waited on a removed file notices by its
 inode and starts over. Threads of one process queue on an ordinary lock first and do not poll.
 
-`NamedLocks` is the interface: storage for several hosts can stand in for `HostLocks`.
+`NamedLocks` is the interface; for several hosts `services.shared_locks` puts Redis on top.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Protocol
 
-from broker.base import Clock
+from broker.base import Clock, Priority
+from broker.waiting import WaitingRoom, is_urgent
 from services.errors import Conflict, Unavailable
+from services.patience import Patience
 
 _FIRST_PAUSE = 0.001
 _LONGEST_PAUSE = 0.02
@@ -31,13 +34,52 @@ class LockBusy(Conflict):
     kind = "lock_busy"
 
 
+class LockLost(Unavailable):
+    """The lock under which this was decided could not be kept; nothing was sent."""
+
+    kind = "lock_lost"
+
+
+class Held(Protocol):
+    """A lock that can be lost while it is held."""
+
+    name: str
+
+    @property
+    def is_held(self) -> bool: ...
+
+
+_held: ContextVar[tuple[Held, ...]] = ContextVar("held_locks", default=())
+
+
+@contextmanager
+def held_in_context(lock: Held) -> Iterator[None]:
+    """In this block, and in what it starts, `demand_held` asks for this lock too."""
+    token = _held.set((*_held.get(), lock))
+    try:
+        yield
+    finally:
+        _held.reset(token)
+
+
+def demand_held() -> None:
+    """Before a send: `LockLost` unless every lock that was taken here is still this caller's."""
+    for lock in _held.get():
+        if not lock.is_held:
+            raise LockLost(
+                f"The lock on '{lock.name}' was lost before the order was sent; nothing was sent.",
+                retry_after=1.0,
+            )
+
+
 class NamedLocks(Protocol):
     """Exclusive locks by name. They are not re-entrant."""
 
     def lock(self, name: str, timeout: float) -> AbstractContextManager[None]:
         """A context in which this caller alone holds `name`; `timeout` in seconds, 0 = try once.
 
-        `LockBusy` when it is not free in time, `Unavailable` when locks cannot be kept at all.
+        `LockBusy` when it is not free in time, `QueueFull` when too many requests wait already,
+        `Unavailable` when locks cannot be kept at all.
         """
 
     def is_free(self, name: str) -> bool:
@@ -57,9 +99,10 @@ class _Local:
 class HostLocks:
     """`NamedLocks` over files in one directory of this host."""
 
-    def __init__(self, directory: Path, clock: Clock) -> None:
+    def __init__(self, directory: Path, clock: Clock, room: WaitingRoom | None = None) -> None:
         self._directory = directory
         self._clock = clock
+        self._room = room or WaitingRoom()
         self._guard = threading.Lock()
         self._local: dict[str, _Local] = {}
 
@@ -81,33 +124,31 @@ class HostLocks:
             return False
 
     def _take(self, name: str, timeout: float) -> int:
-        end = self._clock.monotonic() + timeout
         with self._guard:
             local = self._local.setdefault(name, _Local())
             local.users += 1
         taken = False
         try:
-            taken = local.lock.acquire(timeout=timeout) if timeout > 0 else local.lock.acquire(
-                blocking=False
-            )
-            if not taken:
-                raise LockBusy(_busy(name))
-            return self._take_file(name, end)
+            with waiting(self._room, timeout) as patience:
+                taken = patience.acquire(local.lock)
+                if not taken:
+                    raise LockBusy(busy(name))
+                return self._take_file(name, patience)
         except BaseException:
             self._leave(name, local, taken)
             raise
 
-    def _take_file(self, name: str, end: float) -> int:
+    def _take_file(self, name: str, patience: Patience) -> int:
         path = self._path(name)
         pause = _FIRST_PAUSE
         while True:
             descriptor = _try_file(path)
             if descriptor >= 0:
                 return descriptor
-            remaining = end - self._clock.monotonic()
-            if remaining <= 0:
-                raise LockBusy(_busy(name))
-            self._clock.sleep(min(pause, remaining))
+            step = patience.step(pause)
+            if not step:
+                raise LockBusy(busy(name))
+            self._clock.sleep(step)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     def _give(self, name: str, descriptor: int) -> None:
@@ -130,6 +171,11 @@ class HostLocks:
     def _path(self, name: str) -> str:
         digest = hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
         return os.path.join(self._directory, f"{digest}.lock")
+
+
+def waiting(room: WaitingRoom, seconds: float) -> Patience:
+    """A wait for a lock: an entry's, unless a way out hangs on it."""
+    return Patience(room, Priority.EXIT if is_urgent() else Priority.ENTRY, seconds)
 
 
 def _try_file(path: str) -> int:
@@ -167,5 +213,5 @@ def _is_still(path: str, descriptor: int) -> bool:
         return False
 
 
-def _busy(name: str) -> str:
+def busy(name: str) -> str:
     return f"Another request is working on '{name}'. Try again in a moment."

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from broker.base import Clock
+from broker.redis_link import RedisLink
+from broker.waiting import WaitingRoom
 from database.engine import Database
 from services.accounts import AccountService
 from services.alarms import AlarmService
@@ -78,11 +80,14 @@ def build_order_desk(
     reference: Callable[[], str] = new_reference,
     tag: Callable[[], str] = new_tag,
     late: Path | None = None,
+    room: WaitingRoom | None = None,
+    shared: RedisLink | None = None,
 ) -> OrderDesk:
     """Build them all. `timeout`: seconds that one request may spend on the broker in all; `late`: a
-    folder for journal entries that wait for the database (None: they wait in memory alone).
+    folder for journal entries that wait for the database (None: they wait in memory alone);
+    `room`: the seats of those of this process who wait; `shared`: what all hosts count in, if any.
     """
-    books = Books(sessions, clock)
+    books = Books(sessions, clock, room)
     recorder = Recorder(database, clock, late)
     settler = Settler(books, clock)
     dispatcher = Dispatcher(sessions, recorder, settler, clock)
@@ -90,7 +95,9 @@ def build_order_desk(
     locator = Locator(accounts, books, recorder, clock)
     exposure = ExposureReader(books, recorder, clock)
     facts = RiskReader(books, market_data, recorder, database, clock)
-    entries = EntryControl(accounts, flags, limits, facts, books, exposure, locks, clock)
+    entries = EntryControl(
+        accounts, flags, limits, facts, books, exposure, locks, clock, shared
+    )
     placer = Placer(
         accounts, symbols, entries, books, dispatcher, reteller, clock, reference, tag
     )

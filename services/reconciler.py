@@ -24,6 +24,7 @@ from datetime import datetime, timedelta
 from broker.base import Clock, Deadline
 from broker.errors import BrokerError
 from broker.models import Order
+from broker.waiting import urgent
 from database import journal
 from database.journal import UNSETTLED, Intent, IntentKind, IntentState
 from services.accounts import Account, AccountService
@@ -139,6 +140,7 @@ class Reconciler:
         """The run of a process that begins: looks at the whole trading day."""
         return self.run_once(whole_day=True)
 
+    @urgent()
     def run_once(self, *, whole_day: bool = False) -> Summary:
         """One round. When another process is at it, the last summary and nothing else."""
         try:

@@ -18,6 +18,8 @@ from functools import lru_cache
 from broker.base import Clock, Deadline, Priority
 from broker.errors import BrokerError
 from broker.models import InstrumentRef, Product, Side
+from broker.redis_link import RedisAway, RedisLink
+from broker.waiting import urgent
 from database.errors import StorageError
 from services.accounts import Account, AccountService
 from services.books import HOLDINGS_AGE, Books
@@ -26,6 +28,7 @@ from services.errors import (
     RiskLimit,
     RiskUnreadable,
     ServiceError,
+    SharedAway,
 )
 from services.exposure import ExposureReader, is_flying, key_of, lock_name
 from services.flags import KILL_SWITCH, FlagService
@@ -78,6 +81,7 @@ class EntryControl:
         exposure: ExposureReader,
         locks: NamedLocks,
         clock: Clock,
+        shared: RedisLink | None = None,
     ) -> None:
         self._accounts = accounts
         self._flags = flags
@@ -87,6 +91,7 @@ class EntryControl:
         self._exposure = exposure
         self._locks = locks
         self._clock = clock
+        self._shared = shared
 
     def check_switches(self, account: Account) -> None:
         """`BrokerDisabled` while entries are switched off, by the broker's or the kill switch."""
@@ -97,6 +102,17 @@ class EntryControl:
                     "The kill switch is on: no new orders; exits and cancels go on."
                 )
 
+    def _check_shared(self) -> None:
+        """`SharedAway` while what all hosts count together is away: then only exits go."""
+        if self._shared is None or not self._shared.is_away:
+            return
+        try:
+            self._shared.ping()
+        except RedisAway as error:
+            raise SharedAway(
+                f"{error}: no new orders; exits and cancels go on.", retry_after=1.0
+            ) from error
+
     def admit(
         self, wish: Wish, deadline: Deadline, held: ExitStack, *, may_reduce: bool = True
     ) -> Admission:
@@ -104,20 +120,24 @@ class EntryControl:
 
         The caller commits its intent before it closes `held`, where `Admission.held` says so.
         `may_reduce` False: the caller holds the position's lock and knows that this is an entry.
-        `BrokerDisabled`, `RiskLimit` (the rule and its figures), `RiskUnreadable`, `LockBusy`.
+        `BrokerDisabled`, `RiskLimit` (the rule and its figures), `RiskUnreadable`, `LockBusy`,
+        `SharedAway`.
         """
         try:
             if wish.enlarges:
                 self.check_switches(wish.account)
+                self._check_shared()
             with storage_needed():
                 limits = self._limits.of(wish.account)
             rules = rules_of(limits)
             if not rules and limits.square_off_time is None:
                 return _FREE
             return self._as_entry(wish, limits, rules, deadline, held)
-        except (BrokerDisabled, RiskLimit, RiskUnreadable) as refusal:
+        except (BrokerDisabled, RiskLimit, RiskUnreadable, SharedAway) as refusal:
             held.close()
-            if may_reduce and self._only_reduces(wish, deadline, held, refusal):
+            with urgent():
+                is_exit = may_reduce and self._only_reduces(wish, deadline, held, refusal)
+            if is_exit:
                 return Admission(Priority.EXIT, held=True)
             held.close()
             raise

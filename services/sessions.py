@@ -17,6 +17,7 @@ from typing import TypeVar
 from broker.base import Broker, Clock, Deadline, Runtime
 from broker.errors import BrokerError, LoginFailed, SessionExpired
 from broker.models import Session
+from broker.waiting import urgent
 from database.crypto import Vault
 from database.engine import Database
 from database.errors import StorageError
@@ -271,7 +272,7 @@ class SessionService:
         if not held.lock.acquire(timeout=deadline.remaining()):
             raise SessionExpired(busy, retry_after=1.0)
         try:
-            with self._locks.lock(f"login:{held.mark}", deadline.remaining()):
+            with urgent(), self._locks.lock(f"login:{held.mark}", deadline.remaining()):
                 yield
         except LockBusy:
             raise SessionExpired(busy, retry_after=1.0) from None

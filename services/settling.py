@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from broker.base import Clock, Deadline
 from broker.errors import BrokerError
+from broker.waiting import urgent
 from database.journal import Intent
 from services.accounts import Account
 from services.books import Books
@@ -49,7 +50,8 @@ class Settler:
         self, account: Account, intent: Intent, deadline: Deadline
     ) -> Verdict | None:
         """What a book read now says. Raises when it cannot be read."""
-        return judge(intent, Rows(self._books.orders(account, deadline).value))
+        with urgent():
+            return judge(intent, Rows(self._books.orders(account, deadline).value))
 
     def look_up(self, account: Account, intent: Intent, deadline: Deadline) -> Verdict | None:
         """Look until the book tells or the time is up; None then. Unreadable books tell nothing."""

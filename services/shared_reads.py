@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
 
-from broker.base import Clock, Deadline
-from broker.errors import OutcomeUnknown
+from broker.base import Clock, Deadline, Priority
+from broker.errors import BrokerBusy, OutcomeUnknown
+from broker.waiting import WaitingRoom, is_urgent, rank
+from services.errors import QueueFull
+from services.patience import Patience
 
 T = TypeVar("T")
 
@@ -49,9 +52,10 @@ class _Flight:
 class SharedRead(Generic[T]):
     """The reads of one thing, over all threads of this process."""
 
-    def __init__(self, clock: Clock, what: str) -> None:
+    def __init__(self, clock: Clock, what: str, room: WaitingRoom | None = None) -> None:
         self._clock = clock
         self._what = what
+        self._room = room or WaitingRoom()
         self._changed = threading.Condition()
         self._copy: Copy[T] | None = None
         self._flight: _Flight | None = None
@@ -64,7 +68,9 @@ class SharedRead(Generic[T]):
         """An answer at most `max_age` seconds old. Raises what the read raised.
 
         The failure of a read that somebody with less time began is not passed on to a caller who
-        has more: that one reads again. `OutcomeUnknown` when the deadline passes meanwhile.
+        has more, nor one that gave way to others to an urgent caller: those read again.
+        `OutcomeUnknown` when the deadline passes meanwhile, `QueueFull` when too many requests of
+        this process wait already.
         """
         oldest = self._clock.monotonic() - max_age
         with self._changed:
@@ -85,7 +91,8 @@ class SharedRead(Generic[T]):
                 self._await(flight, deadline)
                 if flight.error is None or not serves(flight.number, flight.begun):
                     continue
-                if flight.due >= deadline.at or deadline.expired:
+                gave_way = is_urgent() and isinstance(flight.error, BrokerBusy | QueueFull)
+                if deadline.expired or (flight.due >= deadline.at and not gave_way):
                     raise flight.error
         return self._fly(flight, fetch, deadline)
 
@@ -100,8 +107,11 @@ class SharedRead(Generic[T]):
         return self._flight
 
     def _await(self, flight: _Flight, deadline: Deadline) -> None:
-        if not self._changed.wait_for(lambda: flight.over, timeout=deadline.remaining()):
-            raise OutcomeUnknown(f"The {self._what} could not be read in time.")
+        with Patience(self._room, rank(Priority.READ), deadline.remaining()) as patience:
+            if not flight.over and not patience.until(
+                lambda seconds: self._changed.wait_for(lambda: flight.over, seconds)
+            ):
+                raise OutcomeUnknown(f"The {self._what} could not be read in time.")
 
     def _fly(self, flight: _Flight, fetch: Callable[[Deadline], T], deadline: Deadline) -> Copy[T]:
         as_of = self._clock.now()

@@ -13,10 +13,12 @@ and an exit must not be held up by a limit that may never fill (docs/decisions/0
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from broker.base import BrokerInfo, Clock, Deadline, Priority
 from broker.models import Order, OrderType, Side
+from broker.waiting import urgent
 from database import journal
 from services.access import Principal
 from services.accounts import Account, AccountService
@@ -126,7 +128,8 @@ class SmartOrderService:
             return SmartResult(told)
         record = self._checked(account, draft, position_size)
         key = (record.ref, draft.product)
-        with self._locks.lock(lock_name(account, key), due.remaining() * LOCK_SHARE):
+        way_out = urgent() if position_size == 0 else nullcontext()
+        with way_out, self._locks.lock(lock_name(account, key), due.remaining() * LOCK_SHARE):
             exposure = self._exposure.read(account, lambda other: other == key, due)
             current = self._certain(exposure, key, draft.symbol)
             wanted = decide(position_size, current, draft.side, draft.quantity)

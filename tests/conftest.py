@@ -62,6 +62,13 @@ def _chromium_fault() -> str | None:
     return None if _chromium() else "no Chromium (install it, or set CHROMIUM_PATH)"
 
 
+@cache
+def _netns_fault() -> str | None:
+    from tests.support import netns
+
+    return netns.fault()
+
+
 PROGRAMS = {
     "nginx": ("nginx",),
     "supervisor": ("supervisord", "supervisorctl"),
@@ -84,6 +91,7 @@ _FAULTS: dict[str, Callable[[], str | None]] = {
     "postgres": _postgres_fault,
     "redis": _redis_fault,
     "chromium": _chromium_fault,
+    "netns": _netns_fault,
     **{mark: partial(_program_fault, mark) for mark in PROGRAMS},
 }
 

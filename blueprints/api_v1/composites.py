@@ -164,7 +164,7 @@ def cancelallorder(call: Call[PlacedRequest]) -> Body | Answer:
             },
         )
 
-    return once(call, cancel)
+    return once(call, cancel, way_out=True)
 
 
 @routes.post("/closeposition", PlacedRequest, scope="trade")
@@ -184,4 +184,4 @@ def closeposition(call: Call[PlacedRequest]) -> Body | Answer:
             body["message"] = "All Open Positions Squared Off"
         return _answer(children, body)
 
-    return once(call, close)
+    return once(call, close, way_out=True)

@@ -25,7 +25,7 @@ from blueprints.context import Mounted, mounted
 from blueprints.http import Body, encode, reply
 from blueprints.limits import retry_after_header
 from services.counting import api_call
-from utils import timing
+from utils import callers, timing
 from utils.logging import bind, bound
 from utils.trace import Trace, noted, trace_of
 
@@ -295,7 +295,10 @@ class Endpoint:
                 f"This API key may {principal.scope} only; the call needs the scope "
                 f"'{route.scope}'.",
             )  # fmt: skip
-        return route.handler(Call(here.gateway, body, principal, request_id, path, http.headers))
+        with callers.calling(f"key:{principal.key_id}"):
+            return route.handler(
+                Call(here.gateway, body, principal, request_id, path, http.headers)
+            )
 
     def _hold_limit(self, here: Mounted, http: HttpRequest, principal: Principal | None) -> None:
         bucket = self.route.bucket

@@ -51,11 +51,14 @@ def fingerprint_of(call: Call[Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def once(call: Call[Any], produce: Callable[[str | None], Body | Answer]) -> Body | Answer:
+def once(
+    call: Call[Any], produce: Callable[[str | None], Body | Answer], *, way_out: bool = False
+) -> Body | Answer:
     """Run `produce`, or give the answer that the first call with this key got.
 
     `produce` takes the order's reference where the key has fixed one. An error that proves
     that nothing was sent is not kept: the caller corrects the request and uses the same key again.
+    `way_out`: the call cancels or closes.
     """
     key = key_of(call)
     if key is None:
@@ -72,7 +75,8 @@ def once(call: Call[Any], produce: Callable[[str | None], Body | Answer]) -> Bod
         return status, dict(body)
 
     found = call.gateway.idempotency.run(
-        call.principal, call.account, key, fingerprint_of(call), answer, describe
+        call.principal, call.account, key, fingerprint_of(call), answer, describe,
+        way_out=way_out,
     )
     headers = {"Idempotency-Replayed": "true"} if found.replayed else {}
     return Answer(found.body, found.status, headers)

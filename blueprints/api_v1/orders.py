@@ -76,7 +76,7 @@ def placesmartorder(call: Call[SmartOrder]) -> Body | Answer:
             return placed_answer(result.placed)
         return {"message": result.message, "status": "success"}
 
-    return once(call, place)
+    return once(call, place, way_out=body.position_size == 0)
 
 
 @routes.post("/modifyorder", ModifyOrder, scope="trade", bucket="order")
@@ -126,7 +126,7 @@ def cancelorder(call: Call[CancelOrder]) -> Body | Answer:
             )
         )
 
-    return once(call, cancel)
+    return once(call, cancel, way_out=True)
 
 
 @routes.post("/orderstatus", OrderStatus)

@@ -117,7 +117,9 @@ def _pacer(profile: XtsProfile, account: AccountConfig, runtime: Runtime, key_na
         store=runtime.slots,
         clock=runtime.clock,
         queue_wait=runtime.queue_wait,
-        queue_size=runtime.queue_size,
+        room=runtime.room,
         observer=runtime.observer,
         account=account.label,
+        spare=runtime.spare_slots,
+        caller=runtime.caller,
     )

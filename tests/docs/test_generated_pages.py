@@ -18,6 +18,7 @@ DESIGN = {
     "InvalidOrder": (Fate.NOT_SENT, Remedy.CORRECT, 400),
     "ConnectFailed": (Fate.NOT_SENT, Remedy.RETRY, 503),
     "BrokerBusy": (Fate.NOT_SENT, Remedy.RETRY, 429),
+    "LimitsUnknown": (Fate.NOT_SENT, Remedy.RETRY, 503),
     "CircuitOpen": (Fate.NOT_SENT, Remedy.RETRY, 503),
     "RateLimited": (Fate.REFUSED, Remedy.RETRY, 429),
     "SessionExpired": (Fate.REFUSED, Remedy.LOGIN, 503),

@@ -12,6 +12,7 @@ from broker.errors import BrokerBusy, Fate
 from broker.testing.cards.base import Cards, MakeDesk
 from broker.testing.desk import Desk, new_tag
 from broker.testing.harness import BrokerHarness
+from broker.waiting import WaitingRoom
 
 THREADS = 8
 
@@ -122,7 +123,7 @@ class PacingCards(Cards):
     def test_c8_070_full_queue_is_refused_at_once(
         self, make: MakeDesk, venue: BrokerHarness
     ) -> None:
-        desk = make(orders_per_second=4, runtime={"queue_size": 3, "queue_wait": 5.0})
+        desk = make(orders_per_second=4, runtime={"room": WaitingRoom(3), "queue_wait": 5.0})
         refused: list[BrokerBusy] = []
 
         def work(number: int) -> None:

@@ -275,8 +275,9 @@ def test_an_idempotency_key_runs_the_call_once(client: FlaskClient, gateway: Fak
 
     seen: list[Any] = []
 
-    def run(principal: Any, account: Any, key: str, fingerprint: str, produce: Any, describe: Any
-            ) -> Answer:  # fmt: skip
+    def run(principal: Any, account: Any, key: str, fingerprint: str, produce: Any, describe: Any,
+            *, way_out: bool) -> Answer:  # fmt: skip
+        assert not way_out
         seen.append((key, fingerprint))
         return Answer(*produce("FIXED"), replayed=len(seen) > 1)
 

@@ -20,10 +20,11 @@ from broker.base import (
     Wait,
     WindowKey,
 )
-from broker.errors import BrokerBusy, Fate
+from broker.errors import BrokerBusy, Fate, LimitsUnknown
 from broker.pacing import Pacer
 from broker.slots import FileSlotStore, MemorySlotStore, SlotsUnavailable
 from broker.testing.clocks import ManualClock
+from broker.waiting import WaitingRoom
 
 ORDERS = Limit("orders", frozenset({Operation.PLACE, Operation.MODIFY}), 2, 1.0)
 CANCELS = Limit("cancel", frozenset({Operation.CANCEL}), 1, 1.0)
@@ -57,10 +58,11 @@ def pacer(
     observer: Watch | None = None,
     queue_wait: float = 7.0,
     queue_size: int = 16,
+    caller: Callable[[], str] = lambda: "",
 ) -> Pacer:
     return Pacer(
-        limits, "venue/key", store or MemorySlotStore(clock), clock, queue_wait, queue_size,
-        observer or Watch(), "acc",
+        limits, "venue/key", store or MemorySlotStore(clock), clock, queue_wait,
+        WaitingRoom(queue_size), observer or Watch(), "acc", caller=caller,
     )
 
 
@@ -105,7 +107,7 @@ def test_scopes_do_not_share() -> None:
     clock = ManualClock()
     store = MemorySlotStore(clock)
     for scope in ("a", "b"):
-        paced = Pacer([ORDERS], scope, store, clock, 7.0, 16, Watch(), scope)
+        paced = Pacer([ORDERS], scope, store, clock, 7.0, WaitingRoom(), Watch(), scope)
         once(paced, clock)
         once(paced, clock)
     assert clock.slept == []
@@ -115,7 +117,7 @@ def test_pacers_of_one_scope_share() -> None:
     clock = ManualClock()
     store = MemorySlotStore(clock)
     for label in ("a", "b"):
-        paced = Pacer([ORDERS], "same key", store, clock, 7.0, 16, Watch(), label)
+        paced = Pacer([ORDERS], "same key", store, clock, 7.0, WaitingRoom(), Watch(), label)
         once(paced, clock)
         once(paced, clock)
     assert clock.monotonic() - 1000.0 == pytest.approx(1.0, abs=1e-3)
@@ -329,6 +331,79 @@ class Broken(MemorySlotStore):
         if self.down:
             raise SlotsUnavailable("no space left")
         super().release(grant)
+
+
+def test_callers_take_turns_however_many_requests_one_of_them_has() -> None:
+    clock, store, results = RealClock(), Blocked(), []
+    who = threading.local()
+    paced = pacer(clock, [ALL], store, queue_wait=20.0, caller=lambda: who.name)
+    served: list[str] = []
+
+    def work(name: str) -> None:
+        who.name = name
+        once(paced, clock, seconds=20.0)
+        served.append(name)
+
+    threads = []
+    for number, name in enumerate(["flood"] * 6 + ["quiet"] * 2 + ["third"]):
+        threads.append(threading.Thread(target=work, args=(name,)))
+        threads[-1].start()
+        until(lambda wanted=number + 1: sum(store.announced.values()) == wanted)
+    for number in range(len(threads)):
+        store.free = 1
+        until(lambda wanted=number + 1: len(served) == wanted)
+    for thread in threads:
+        thread.join(20)
+    assert results == []
+    assert served == [
+        "flood", "quiet", "third", "flood", "quiet", "flood", "flood", "flood", "flood"
+    ]
+
+
+def test_seats_are_those_of_the_process_not_of_one_limit() -> None:
+    clock, store, results = RealClock(), Blocked(), []
+    room = WaitingRoom(2)
+    limits = [
+        Limit(name, frozenset({operation}), 1, 1.0)
+        for name, operation in (("b", Operation.ORDERS), ("p", Operation.PLACE))
+    ]
+    paced = Pacer(limits, "venue/key", store, clock, 20.0, room, Watch(), "acc")
+    reads = [start(paced, clock, Priority.READ, results, Operation.ORDERS) for _ in range(2)]
+    until(lambda: store.announced[Priority.READ] == 2)
+    entry = start(paced, clock, Priority.ENTRY, results, Operation.PLACE)
+    until(lambda: len(results) == 1)
+    assert isinstance(results[0], BrokerBusy)
+    store.free = 2
+    for thread in (*reads, entry):
+        thread.join(20)
+    assert results[1:] in ([Priority.ENTRY, Priority.READ], [Priority.READ, Priority.ENTRY])
+
+
+def test_while_the_shared_count_is_away_exits_and_reads_count_on_this_host(tmp_path: Path) -> None:
+    clock, watch = ManualClock(), Watch()
+    store, host = Broken(clock), FileSlotStore(tmp_path, clock)
+    limits = [
+        Limit("four", frozenset({Operation.CANCEL}), 4, 1.0),
+        Limit("one", frozenset({Operation.POSITIONS}), 1, 1.0),
+    ]
+    both = [
+        Pacer(limits, "v/k", store, clock, 7.0, WaitingRoom(), watch, "acc", spare=host)
+        for _ in range(2)
+    ]
+    store.down = True
+    with pytest.raises(LimitsUnknown) as caught:
+        once(both[0], clock, Operation.CANCEL, Priority.ENTRY)
+    assert (caught.value.http_status, caught.value.retry_after) == (503, 1.0)
+    for paced in both:  # half of four, over the processes of the host
+        once(paced, clock, Operation.CANCEL, Priority.EXIT)
+    assert clock.slept == []
+    once(both[0], clock, Operation.CANCEL, Priority.EXIT)
+    assert clock.monotonic() - 1000.0 == pytest.approx(1.0, abs=1e-3)
+    for paced in both:  # half of one in a second is one in two
+        once(paced, clock, Operation.POSITIONS, Priority.READ)
+    assert clock.monotonic() - 1000.0 == pytest.approx(3.0, abs=1e-3)
+    store.down = False
+    once(both[0], clock, Operation.CANCEL, Priority.ENTRY)
 
 
 def test_without_storage_only_exits_go_at_half_the_rate() -> None:

@@ -24,6 +24,7 @@ from broker.base import Deadline, Grant, Limit, NullObserver, Operation, Priorit
 from broker.pacing import Pacer
 from broker.slots import FileSlotStore, MemorySlotStore, SlotsUnavailable
 from broker.testing.clocks import ManualClock
+from broker.waiting import WaitingRoom
 
 SECOND = WindowKey("venue/one", 3, 1.0)
 MINUTE = WindowKey("venue/two", 5, 4.0)
@@ -308,7 +309,8 @@ def _caller(directory: str, seconds: float, calls: int, window: float, out: Any)
     clock = SystemClock()
     pacer = Pacer(
         [Limit("orders", frozenset({Operation.PLACE}), calls, window)],
-        "venue", FileSlotStore(Path(directory), clock), clock, 60.0, 16, NullObserver(), "acc",
+        "venue", FileSlotStore(Path(directory), clock), clock, 60.0,
+        WaitingRoom(), NullObserver(), "acc",
     )
     chance = random.Random(os.getpid())
     received = []

@@ -181,7 +181,7 @@ def test_switches_do_not_stop_cancels(trader: Trader, resting: Placed) -> None:
 def test_without_a_database_an_order_is_still_cancelled(
     trader: Trader, resting: Placed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def gone(database: Database) -> None:
+    def gone(database: Database, *, durable: bool = True) -> None:
         raise DatabaseUnavailable("the database is not available: disk full")
 
     with monkeypatch.context() as broken:

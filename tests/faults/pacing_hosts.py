@@ -1,0 +1,189 @@
+"""Two hosts on one Redis and one PostgreSQL: the allowance is one for both."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from benchmarks.servers import PROFILE, Gunicorn, Served
+from tests.faults.pacing_load import Client, Figures, Load, measure
+from tests.faults.pacing_one_host import Row, rows_of
+from tests.faults.wishes import wishes
+from tests.support import netns
+from tests.support.databases import scratch_postgres_url
+from tests.support.netns import NetHost, hosts
+from tests.support.redis_server import RedisServer, redis_server
+from tests.support.waiting import wait_until
+
+WORKERS = "2"
+
+REFUSED = ({503}, {"limits_unknown", "shared_storage_away"})
+"""What an entry is answered while Redis is away: by who notices, and by everybody else."""
+
+
+class Cluster(Served):
+    """A gateway on two hosts. Commands run on the first one's terms, on this machine."""
+
+    def __init__(self, folder: Path, database: str, redis: RedisServer, **options: Any) -> None:
+        environ = {
+            "DATABASE_URL": database, "REDIS_URL": redis.url, "WEB_CONCURRENCY": WORKERS,
+            "WISDOM_ENABLED": "false", "HOST": "0.0.0.0", "JAINAM_RATE_LIMIT": "25",
+            **options.pop("environ", {}),
+        }
+        super().__init__(folder, environ=environ, **options)
+        self.redis = redis
+        self.hosts: list[NetHost] = []
+        self.gateways: list[Gunicorn] = []
+
+    @property
+    def urls(self) -> list[str]:
+        """Where each host answers."""
+        return [gateway.url for gateway in self.gateways]
+
+    def restart(self) -> None:
+        """Start a gateway on each host."""
+        database = urlsplit(self.environ["DATABASE_URL"])
+        ports = [int(urlsplit(self.simulator.url).port or 0), database.port or 5432]
+        self.hosts = self.cleanup.enter_context(hosts(2, ports))
+        for host in self.hosts:
+            own = {
+                "REDIS_URL": f"redis://{host.here}:{self.redis.port}/0",
+                "STATE_DIR": str(self.folder / f"state-{host.number}"),
+                "LOG_DIR": str(self.folder / f"log-{host.number}"),
+            }
+            gateway = Gunicorn(
+                {**self.environ, **own}, int(self.environ["PORT"]), "/health/live",
+                host=host.address, within=host.within,
+            )
+            self.cleanup.callback(gateway.stop)
+            self.gateways.append(gateway)
+        self.gateway = self.gateways[0]
+
+
+@contextmanager
+def two_hosts(folder: Path, database: str, **options: Any) -> Iterator[Cluster]:
+    """Two hosts on an empty PostgreSQL database and a Redis of their own."""
+    with redis_server("0.0.0.0") as redis, Cluster(folder, database, redis, **options) as cluster:
+        yield cluster
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """What two hosts answered without their Redis, and how long they took to recover (seconds)."""
+
+    entries: tuple[set[int], set[str]]
+    cancels: list[int]
+    closed: int
+    books: list[int]
+    ready: list[int]
+    recovered: float
+    ready_again: list[int]
+
+
+def under_load(cluster: Cluster, seconds: float) -> tuple[Figures, list[str]]:
+    """Sixteen clients of five connections, half of them at each host; ids of orders that rest."""
+    load = Load(cluster.simulator, cluster.urls)
+    load.orders(cluster.key, 80, 75.0)
+    load.reads(cluster.key)
+    load.cancels(cluster.key, 5.0)
+    return measure(cluster.simulator, load, seconds), load.accepted
+
+
+def without_redis(cluster: Cluster, resting: list[str]) -> Outage:
+    """Kill Redis, try everything on each host, start it again, and wait for the first order."""
+    clients = [Client(url, cluster.key) for url in cluster.urls]
+    entry = _entry(cluster)
+    cluster.redis.kill()
+    refused = [client.call("placeorder", entry, "order")[0] for client in clients for _ in range(3)]
+    entries = {seen.status for seen in refused}, {seen.code for seen in refused}
+    cancels = [
+        client.call(
+            "cancelorder",
+            {"orderid": resting.pop(), "strategy": "x", "client_order_id": f"out-{number}"},
+            "cancel",
+        )[0].status
+        for number, client in enumerate(clients)
+    ]
+    books = [client.call("orderbook", {}, "orderbook")[0].status for client in clients]
+    closed = clients[1].call("closeposition", {"strategy": "x"}, "close")[0].status
+    ready = [_ready(url) for url in cluster.urls]
+    cluster.redis.start()
+    began = time.monotonic()
+    for client in clients:
+        wait_until(lambda c=client: c.call("placeorder", entry, "order")[0].status == 200, 30.0)
+    recovered = time.monotonic() - began
+    ready_again = [_ready(url) for url in cluster.urls]
+    for client in clients:
+        client.close()
+    return Outage(entries, cancels, closed, books, ready, recovered, ready_again)
+
+
+def seconds_until_killed(cluster: Cluster) -> float:
+    """Turn the kill switch from a third process; how long the slowest host goes on for."""
+    clients = [Client(url, cluster.key) for url in cluster.urls]
+    entry = _entry(cluster)
+    cluster.flask("kill", "on")
+    began = time.monotonic()
+    for client in clients:
+        wait_until(lambda c=client: c.call("placeorder", entry, "order")[0].status == 409, 20.0)
+    spent = time.monotonic() - began
+    cluster.flask("kill", "off")
+    for client in clients:
+        wait_until(lambda c=client: c.call("placeorder", entry, "order")[0].status == 200, 20.0)
+        client.close()
+    return spent
+
+
+def is_refused(out: Outage) -> bool:
+    """Whether no entry got through."""
+    statuses, codes = REFUSED
+    return out.entries[0] == statuses and out.entries[1] <= codes
+
+
+def _entry(cluster: Cluster) -> dict[str, object]:
+    wish = next(wish for wish in wishes(cluster.simulator, 3, 9, "entry") if wish.price)
+    fields = wish.body("")
+    return {name: fields[name] for name in fields if name not in ("apikey", "client_order_id")}
+
+
+def _ready(url: str) -> int:
+    try:
+        with urllib.request.urlopen(f"{url}/health/ready", timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def rows(seconds: float = 60.0) -> Iterator[Row]:
+    """The long version, for `make faults`: needs root, PostgreSQL and redis-server."""
+    problem = netns.fault()
+    if problem is not None:
+        yield "two hosts", problem, False
+        return
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        scratch_postgres_url() as database,
+        two_hosts(Path(folder), database) as cluster,
+    ):
+        figures, resting = under_load(cluster, seconds)
+        yield from (row for row in rows_of(figures) if "quiet key" not in row[0])
+        spent = seconds_until_killed(cluster)
+        yield "seconds until the kill switch works on both", f"{spent:.2f}", spent <= 1.0
+        out = without_redis(cluster, resting)
+        yield "without Redis: entries", str(out.entries), is_refused(out)
+        yield "without Redis: cancels, books, closeposition, ready", (
+            f"{out.cancels} {out.books} {out.closed} {out.ready}"
+        ), (out.cancels, out.books, out.closed, out.ready) == ([200] * 2, [200] * 2, 200, [503] * 2)
+        yield "with Redis again: seconds to the first orders", f"{out.recovered:.1f}", (
+            out.recovered <= 15.0
+        )
+        left = cluster.simulator.control("limits", None, profile=PROFILE)
+        yield "breaches in all", str(sum(map(len, left.values()))), not left
