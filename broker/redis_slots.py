@@ -3,8 +3,8 @@
 The rule is that of `broker.slots`: a call occupies a slot from its grant until one window after its
 answer. Each operation is one script, so it happens at once or not at all. Time is Redis's `TIME`,
 kept from running backwards. A server that knows nothing of the last calls (it has just begun, or
-another has taken its place) grants nothing for one window, since those calls still count at the
-venue.
+another has taken its place) grants nothing for a window and a moment, since those calls still count
+at the venue.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ from typing import Any
 from broker.base import Grant, Priority, SlotStore, Wait, WindowKey
 from broker.redis_link import RedisAway, RedisLink, Script
 from broker.slots import LONGEST_LEASE, RECHECK, SlotsUnavailable
+
+GRACE = 1.0
+"""Seconds on top of one window for which a server that has just begun grants nothing: until then
+everybody who counted without it knows that it is back."""
 
 WAITER_LEASE = 2.0
 """Seconds beyond one window for which an announced waiter is believed without being heard of."""
@@ -38,29 +42,30 @@ if now < last then
 end
 """
 
-# ARGV: priority, token ('' takes nothing), member, recheck, then for each window its calls, its
-# length, the time after which an unreleased slot is free, how long a waiter is believed, and the
-# priorities at which this process has waiters (digits).
+# ARGV: priority, token ('' takes nothing), member, recheck, grace, then for each window its calls,
+# its length, the time after which an unreleased slot is free, how long a waiter is believed, and
+# the priorities at which this process has waiters (digits).
 _ACQUIRE = _TIME + """
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
 local born = tonumber(known[4] or 0)
 if known[3] ~= run then born = now end
 redis.call('HSET', KEYS[1], 'last', now, 'ahead', ahead, 'run', run, 'born', born)
 local priority, token, member = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local grace = tonumber(ARGV[5])
 local wait = 0
 local count = (#KEYS - 1) / 2
 for i = 1, count do
   local slots, waiters = KEYS[2 * i], KEYS[2 * i + 1]
-  local calls, window = tonumber(ARGV[5 * i]), tonumber(ARGV[5 * i + 1])
+  local calls, window = tonumber(ARGV[5 * i + 1]), tonumber(ARGV[5 * i + 2])
   redis.call('ZREMRANGEBYSCORE', slots, '-inf', now)
   local missing = redis.call('ZCARD', slots) - calls + 1
   if missing > 0 then
     local row = redis.call('ZRANGE', slots, missing - 1, missing - 1, 'WITHSCORES')
     wait = math.max(wait, 1, math.min(tonumber(row[2]) - now, window))
   end
-  wait = math.max(wait, born + window - now)
-  for digit in string.gmatch(ARGV[5 * i + 4], '%d') do
-    redis.call('ZADD', waiters, 'XX', now + tonumber(ARGV[5 * i + 3]), digit .. member)
+  wait = math.max(wait, born + window + grace - now)
+  for digit in string.gmatch(ARGV[5 * i + 5], '%d') do
+    redis.call('ZADD', waiters, 'XX', now + tonumber(ARGV[5 * i + 4]), digit .. member)
   end
   if priority > 0 then
     redis.call('ZREMRANGEBYSCORE', waiters, '-inf', now)
@@ -74,9 +79,9 @@ for i = 1, count do
 end
 if wait > 0 or token == '' then return wait end
 for i = 1, count do
-  local until_ = now + tonumber(ARGV[5 * i + 2])
+  local until_ = now + tonumber(ARGV[5 * i + 3])
   redis.call('ZADD', KEYS[2 * i], until_, token)
-  redis.call('PEXPIRE', KEYS[2 * i], math.ceil(tonumber(ARGV[5 * i + 2]) / 1000) + 60000)
+  redis.call('PEXPIRE', KEYS[2 * i], math.ceil(tonumber(ARGV[5 * i + 3]) / 1000) + 60000)
 end
 return 0
 """
@@ -173,7 +178,7 @@ class RedisSlotStore(SlotStore):
     ) -> float:
         """Microseconds to wait, 0 when a slot was taken (or could be, without a token)."""
         member = self._own_member()
-        arguments: list[object] = [int(priority), token, member, _micro(RECHECK)]
+        arguments: list[object] = [int(priority), token, member, _micro(RECHECK), _micro(GRACE)]
         keys: list[str] = []
         for key in wanted:
             keys += (self._slots(key), self._waiters(key))

@@ -23,6 +23,22 @@ class Lease(Base):
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+def now(conn: Connection, here: datetime) -> datetime:
+    """The time that leases are compared by: the server's, where hosts share one; else `here`."""
+    if conn.dialect.name != "postgresql":
+        return here
+    found: datetime = conn.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    return found
+
+
+def named(conn: Connection, prefix: str, *, at: datetime) -> dict[str, tuple[str, datetime]]:
+    """Holder and end of the leases that run, by name."""
+    statement = sa.select(Lease.name, Lease.holder, Lease.expires_at).where(
+        Lease.name.startswith(prefix, autoescape=True), Lease.expires_at > at
+    )
+    return {name: (holder, until) for name, holder, until in conn.execute(statement)}
+
+
 def acquire(
     conn: Connection, name: str, holder: str, *, at: datetime, lasts: timedelta
 ) -> bool:

@@ -11,6 +11,7 @@ import hashlib
 import logging
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,7 +22,7 @@ from broker.base import Clock, Runtime, SlotStore
 from broker.breaker import BREAKERS
 from broker.redis_slots import RedisSlotStore
 from broker.registry import Registry, discover
-from broker.slots import FileSlotStore
+from broker.slots import FileSlotStore, SlotsUnavailable
 from broker.waiting import WaitingRoom
 from database import broker_sessions, failures, idempotency, jobs
 from database.crypto import Vault
@@ -40,6 +41,7 @@ from services.failures import FailureService
 from services.figures import FigureService
 from services.flags import FlagService
 from services.health import HealthService
+from services.hosts import RENEW_EVERY, HostWatch
 from services.jobs import Scheduler
 from services.kill_switch import KillSwitch
 from services.live_figures import LiveFigures
@@ -133,6 +135,9 @@ class Gateway:
         self.locks = self._locks(room)
         self.flags = FlagService(self.database, self.clock)
         self.alarms = AlarmService(self.database, self.clock)
+        self.hosts = HostWatch(
+            self.database, self.clock, self.alarms, self.state_dir, self.redis is not None
+        )
         self.deployments = DeploymentService(self.database, self.clock, settings.environment)
         self.risk_limits = RiskLimitService(self.database, settings, self.flags, self.clock)
         self.access = AccessService(
@@ -149,6 +154,7 @@ class Gateway:
         counting.know_brokers(self.registry.names())
         own_slots = slots(self.state_dir / "slots", self.clock)
         slot_store = own_slots if self.redis is None else RedisSlotStore(self.redis)
+        self._slots = slot_store
         self.order_path = OrderPath(self.database, slot_store)
         runtime = Runtime(
             clock=self.clock,
@@ -271,6 +277,8 @@ class Gateway:
             return
         if not self._has_tables():
             self.database.upgrade()
+        self.hosts.enter()
+        self._greet_redis()
         self.database.start_checkpoints()
         self.accounts.sync_environment()
         self.alarms.export()
@@ -286,7 +294,15 @@ class Gateway:
         self.access.flush_last_used()
         self.sessions.close()
         self._recorder.close()
+        self.hosts.leave()
         self.database.dispose()
+
+    def _greet_redis(self) -> None:
+        """Let Redis know that it is there: its first moment, in which it grants nothing, is now."""
+        if isinstance(self.locks, SharedLocks):
+            self.locks.greet()
+            with suppress(SlotsUnavailable):
+                self._slots.peek([])
 
     def _locks(self, room: WaitingRoom) -> NamedLocks:
         """This host's locks, and with Redis those of all hosts on top."""
@@ -313,6 +329,7 @@ class Gateway:
         every("figures", FIGURES, self.figures.count_again, at_once=True)
         every("trading figures", TRADING_FIGURES, self._trading_figures.count)
         every("certificates", CERTIFICATES, self.certificates.look, leased=False, at_once=True)
+        every("host", RENEW_EVERY, self.hosts.renew, leased=False)
         every("write down", WRITE_DOWN, self._write_down, leased=False)
 
     def _write_down(self) -> None:

@@ -117,7 +117,7 @@ class Scheduler:
             return False
         try:
             with self._database.write() as conn:
-                now, lasts = self._clock.now(), timedelta(seconds=_LASTS)
+                now, lasts = leases.now(conn, self._clock.now()), timedelta(seconds=_LASTS)
                 held = leases.acquire(conn, LEASE, self.holder, at=now, lasts=lasts)
                 if not held and self._is_gone(before := leases.holder(conn, LEASE, at=now)):
                     leases.release(conn, LEASE, before)
@@ -152,7 +152,7 @@ class Scheduler:
     def leader(self) -> str | None:
         """Who holds the lease now, in any process; None when nobody does."""
         with self._database.read() as conn:
-            return leases.holder(conn, LEASE, at=self._clock.now())
+            return leases.holder(conn, LEASE, at=leases.now(conn, self._clock.now()))
 
     def list(self) -> list[Recurring]:
         """All recurring work, by name."""

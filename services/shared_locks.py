@@ -155,7 +155,7 @@ class SharedLocks:
                 if isinstance(problem, Unavailable):
                     if not is_urgent():
                         raise problem
-                    log.error("%s is locked on this host alone: %s", name, problem.message)
+                    log.error("%s is locked on this host alone: Redis is away", name)
                     return None
                 step = patience.step(pause)
                 if not step:

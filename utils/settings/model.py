@@ -163,7 +163,7 @@ class Settings(BaseSettings):
     redis_url: RedisUrl = setting(
         "Storage",
         None,
-        "Redis for limits, locks and flags of several hosts; needs PostgreSQL",
+        "Redis for the limits and locks of several hosts; needs PostgreSQL",
         example="redis://127.0.0.1:6379/0",
     )
     state_dir: ProjectPath = setting(

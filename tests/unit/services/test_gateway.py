@@ -66,7 +66,7 @@ def test_an_empty_database_is_migrated_at_start(gateway: Gateway) -> None:
     gateway.start_background()
     assert gateway.access.has_users() is False
     assert {work.name for work in gateway.scheduler.list()} == {
-        "anomalies", "backup", "certificates", "contracts", "figures", "prune", "ready",
+        "anomalies", "backup", "certificates", "contracts", "figures", "host", "prune", "ready",
         "reconcile", "risk", "sessions", "trading figures", "write down",
     }  # fmt: skip
 
