@@ -77,7 +77,10 @@ def two_hosts(folder: Path, database: str, **options: Any) -> Iterator[Cluster]:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """What two hosts answered without their Redis, and how long they took to recover (seconds)."""
+    """What two hosts answered without their Redis, and how long they took to recover (seconds).
+
+    `breaches` are those until then, by kind of request.
+    """
 
     entries: tuple[set[int], set[str]]
     cancels: list[int]
@@ -117,12 +120,12 @@ def without_redis(cluster: Cluster, resting: list[str]) -> Outage:
     books = [client.call("orderbook", {}, "orderbook")[0].status for client in clients]
     closed = clients[1].call("closeposition", {"strategy": "x"}, "close")[0].status
     ready = [_ready(url) for url in cluster.urls]
-    breaches = _breaches(cluster)
     cluster.redis.start()
     began = time.monotonic()
     for client in clients:
         wait_until(lambda c=client: c.call("placeorder", entry, "order")[0].status == 200, 30.0)
     recovered = time.monotonic() - began
+    breaches = _breaches(cluster)
     ready_again = [_ready(url) for url in cluster.urls]
     for client in clients:
         for path in ("positionbook", "orderbook", "funds"):
