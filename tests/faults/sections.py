@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.faults import pacing_hosts, pacing_one_host
 from tests.faults.audit import Report
 from tests.faults.fire import Range, shooting_range, under_fire
 from tests.faults.keys import Keyed, many_with_one_key
@@ -32,6 +33,7 @@ class Sizes:
     requests: int = 200
     look_ups: int = 10_000
     examples: int = 150
+    seconds: int = 60
     seed: int = 1
 
 
@@ -182,6 +184,16 @@ def swap(sizes: Sizes) -> Rows:
     yield Row("taken when forced", str(told.forced), told.forced)
 
 
+def pacing(sizes: Sizes) -> Rows:
+    """Limits, locks and the end of one host."""
+    yield from pacing_one_host.rows(sizes.seconds)
+
+
+def two_hosts(sizes: Sizes) -> Rows:
+    """Two hosts, the kill switch, and Redis gone and back."""
+    yield from pacing_hosts.rows(sizes.seconds)
+
+
 SECTIONS: dict[str, Section] = {
     "fire": Section("Orders at a fifth of faults, on SQLite", _fire("sqlite")),
     "fire-postgres": Section("Orders at a fifth of faults, on PostgreSQL", _fire("postgres")),
@@ -190,4 +202,6 @@ SECTIONS: dict[str, Section] = {
     "opened": Section("Intents that a crash left open", opened),
     "keys": Section("One idempotency key", keys),
     "swap": Section("The master contract swaps under look-ups", swap),
+    "pacing": Section("Three times the allowance, on one host with four workers", pacing),
+    "hosts": Section("Three times the allowance, on two hosts with one Redis", two_hosts),
 }
