@@ -51,6 +51,12 @@ ABSENT_WATCHED = timedelta(minutes=15)
 ABSENT_PAUSE = 15.0
 """For how long, and every how many seconds, the book is read for orders that were held absent."""
 
+ROWS_A_SECOND = 500
+LONGEST_REST = 5.0
+"""A book of so many rows is read once a second, a longer one less often, but after so many seconds
+at the latest, while it is only read to see what was accepted: reading it costs orders their time.
+What is unknown does not wait for that."""
+
 OVERDUE = timedelta(seconds=2)
 """How long after a request's deadline its worker is held to be gone."""
 
@@ -128,6 +134,7 @@ class Reconciler:
         self._evidence: dict[int, _Evidence] = {}
         self._absent: dict[int, Intent] = {}
         self._absent_read: dict[int, float] = {}
+        self._rests_until: dict[int, float] = {}
         self._alarmed: set[str] = set()
         self._summary = Summary(clock.now())
 
@@ -216,8 +223,13 @@ class Reconciler:
         if account is None:
             self._alarm_if_old(f"account {account_id}", waiting, "The account is gone.")
             return len(waiting)
-        accepted = self._bearing_out.waiting(account, whole_day)
         absent_due = self._absent_is_due(account, whole_day)
+        must = whole_day or absent_due or any(
+            intent.state is IntentState.UNKNOWN and self._is_of_today(intent) for intent in waiting
+        )
+        if not must and self._clock.monotonic() < self._rests_until.get(account.id, 0.0):
+            return _count_unknown(waiting)
+        accepted = self._bearing_out.waiting(account, whole_day)
         if not (accepted or absent_due or any(self._is_of_today(intent) for intent in waiting)):
             if waiting or whole_day or account.label in self._alarmed:
                 self._alarm_if_old(account.label, waiting, _DAY_OVER)
@@ -230,6 +242,8 @@ class Reconciler:
             self._alarm_if_old(account.label, waiting, error.message)
             return _count_unknown(waiting)
         self._absent_read[account.id] = copy.begun
+        rest = min(len(copy.value) // ROWS_A_SECOND, LONGEST_REST)
+        self._rests_until[account.id] = self._clock.monotonic() + rest
         self._watch_for_doubles(account, copy.value)
         rows = Rows(copy.value)
         left = [item for item in waiting if not self._seen(item, rows, copy, tally)]

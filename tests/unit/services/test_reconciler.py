@@ -14,6 +14,7 @@ from broker.models import OrderState, OrderType, Side
 from database import journal
 from database.engine import Database
 from database.journal import Intent, IntentKind, IntentState
+from services import reconciler as reconciling
 from services.errors import NeverArrived, Unavailable
 from services.order_models import ModifyDraft, Placed, Provenance
 from services.reconciler import ABSENT_APPEARED, ORDER_TWICE, POLL_SECONDS, UNSETTLED_ORDERS
@@ -538,3 +539,29 @@ def test_without_a_database_it_says_so(trader: Trader, monkeypatch: pytest.Monke
     monkeypatch.setattr(Database, "read", gone)
     with pytest.raises(Unavailable):
         trader.desk.reconciler.run_once()
+
+
+def test_a_long_book_is_read_less_often_to_bear_orders_out(
+    trader: Trader, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciling, "ROWS_A_SECOND", 0.01)
+    for expected in (1, 0):
+        place(trader)
+        clock.advance(0.1)
+        assert trader.desk.reconciler.run_once().confirmed == expected
+    clock.advance(reconciling.LONGEST_REST)
+    assert trader.desk.reconciler.run_once().confirmed == 1
+
+
+def test_what_is_unknown_does_not_wait_for_a_long_book(
+    trader: Trader, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciling, "ROWS_A_SECOND", 0.01)
+    place(trader)
+    clock.advance(0.1)
+    assert trader.desk.reconciler.run_once().confirmed == 1
+    intent = left_behind(trader, IntentState.SENDING, booked=True)
+    clock.advance(0.1)
+    assert trader.desk.reconciler.run_once().settled == 0  # its request is still at work
+    clock.advance(intent.deadline_at.timestamp() - clock.now().timestamp() + 2.0)  # type: ignore[union-attr]
+    assert trader.desk.reconciler.run_once().settled == 1
