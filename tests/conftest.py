@@ -73,6 +73,8 @@ PROGRAMS = {
     "nginx": ("nginx",),
     "supervisor": ("supervisord", "supervisorctl"),
     "systemd": ("systemd-analyze",),
+    "prometheus": ("prometheus", "promtool", "amtool"),
+    "logrotate": ("logrotate",),
 }
 """Programs that tests of the deployment run, by the mark of the tests."""
 

@@ -18,6 +18,7 @@ ALERTS = [rule for rule in rules() if "alert" in rule]
 SEVERITIES = {"critical": "on-call", "high": "on-call-and-slack", "medium": "slack", "low": "mail"}
 
 
+@pytest.mark.prometheus
 def test_prometheus_reads_its_configuration(tmp_path: Path) -> None:
     folder = tmp_path / "prometheus"
     shutil.copytree(PROMETHEUS, folder)
@@ -28,6 +29,7 @@ def test_prometheus_reads_its_configuration(tmp_path: Path) -> None:
     assert "2 rule files found" in done.stdout
 
 
+@pytest.mark.prometheus
 def test_the_rules_do_what_their_tests_say() -> None:
     done = run(tool("promtool"), "test", "rules", *sorted((PROMETHEUS / "tests").glob("*.yml")))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -41,6 +43,7 @@ def test_every_alert_is_tested_both_ways() -> None:
             assert f"- name: {alert['alert']} {case}\n" in text
 
 
+@pytest.mark.prometheus
 def test_the_tests_of_the_rules_can_fail(tmp_path: Path) -> None:
     """A threshold that is moved is noticed."""
     folder = tmp_path / "prometheus"
@@ -60,11 +63,13 @@ def test_the_tests_of_the_rules_can_fail(tmp_path: Path) -> None:
     assert "BrokerErrorRateCritical" in done.stdout + done.stderr
 
 
+@pytest.mark.prometheus
 def test_alertmanager_reads_its_configuration() -> None:
     done = run(tool("amtool"), "check-config", ALERTMANAGER)
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.prometheus
 @pytest.mark.parametrize(("severity", "receiver"), [*SEVERITIES.items(), ("unheard-of", "slack")])
 def test_a_severity_has_its_route(severity: str, receiver: str) -> None:
     done = run(

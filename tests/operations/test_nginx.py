@@ -140,6 +140,7 @@ def test_what_is_for_this_machine_stays_on_it(front: Front) -> None:
     assert ask(front.proxy, "GET", "/health/live").status == 200
     assert ask(front.proxy, "GET", "/metrics").status == 404
     assert ask(front.proxy, "GET", "/metrics/").status == 404
+    assert ask(front.proxy, "GET", "/metrics/api?days=7").status == 404
     own = _own_address()
     if own is None:
         pytest.skip("this machine has no address but loopback")

@@ -72,7 +72,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         )  # fmt: skip
         assert status == 200, placed
         served.placed = placed  # type: ignore[attr-defined]
-        assert ask(f"{api}/placeorder", {**ORDER, "apikey": "0" * 64})[0] == 403
+        named = {"X-Request-ID": "wrong-key"}
+        assert ask(f"{api}/placeorder", {**ORDER, "apikey": "0" * 64}, named)[0] == 403
         wrong = {**ORDER, "apikey": served.key, "symbol": "NOSUCH"}
         assert ask(f"{api}/placeorder", wrong)[0] == 400
         assert ask(f"{served.url}/login")[0] == 200
@@ -146,6 +147,7 @@ def test_every_metric_in_a_rule_or_a_panel_is_told(gateway: Served) -> None:
     assert all(f'"{name}"' in source for name in optional)
 
 
+@pytest.mark.prometheus
 def test_prometheus_scrapes_and_answers_every_query(gateway: Served, tmp_path: Path) -> None:
     checked = check_expressions(expressions().values(), tmp_path)
     assert checked.returncode == 0, checked.stderr
@@ -169,9 +171,10 @@ def test_prometheus_scrapes_and_answers_every_query(gateway: Served, tmp_path: P
         text = text.replace("$__rate_interval", "1m")
         where = f"http://127.0.0.1:{port}/api/v1/query?{urllib.parse.urlencode({'query': text})}"
         try:
-            return ask(where)[1]
+            answer = ask(where)[1]
         except OSError:
             return {}
+        return answer if isinstance(answer, dict) else {}  # it says in words that it begins
 
     try:
         wait_for(lambda: query("openalgo:cpu_use:ratio5m").get("data", {}).get("result"))
@@ -226,9 +229,12 @@ def test_a_request_is_followed_to_the_broker_and_back(gateway: Served) -> None:
         assert (line["parent_id"], line["span_id"]) == (SPAN, headers["X-Span-ID"])
         assert line["user_id"] == 1
     database.dispose()
+    (refused,) = find(logs, ["wrong-key"])
+    assert (refused["status"], refused["error_code"]) == (403, "invalid_key")
     assert "orderid=" in gateway.flask("logs", "find", placed["reference"])
 
 
+@pytest.mark.logrotate
 def test_logrotate_loses_no_line(gateway: Served, tmp_path: Path) -> None:
     """Both workers write while the real logrotate moves and compresses their files."""
     logs = Path(gateway.environ["LOG_DIR"])

@@ -199,3 +199,21 @@ def test_markup_in_names_stays_text(app: GatewayApp) -> None:
     assert status == 200
     assert "<script>x</script>" not in page
     assert "&lt;script&gt;" in page
+
+
+@pytest.mark.parametrize(
+    "path", ["/monitoring", "/monitoring/quality", "/monitoring/summary.json",
+             "/monitoring/quality.json"],
+)  # fmt: skip
+def test_what_is_watched_is_for_administrators(app: GatewayApp, path: str) -> None:
+    stranger = app.test_client().get(path)
+    assert stranger.status_code == 302
+    assert _log_in(app, "reader", is_admin=False).get(path).status_code == 403
+    app.gateway.figures.put({("orders", "accepted"): 4321.0})
+    boss = _log_in(app, "boss", is_admin=True)
+    answer = boss.get(path, headers={"X-Request-ID": "page-1"})
+    assert answer.status_code == 200
+    assert answer.headers["X-Request-ID"] == "page-1"
+    assert ("4321" if "quality" not in path else "100 %") in answer.text
+    assert boss.get(f"{path}?days=91").status_code == 400
+    assert boss.post(path).status_code == 405  # there is nothing to change
