@@ -21,7 +21,7 @@ from services.access import Principal
 from services.accounts import Account, AccountService
 from services.books import COPY_AGE, Books, needed
 from services.errors import Conflict, NotFoundHere, ServiceError, Unavailable
-from services.recording import Recorder
+from services.recording import Recorder, storage_needed
 from utils.clock import trading_day
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ class Locator:
         found: list[Located] = []
         for account in candidates:
             try:
-                with needed(f"The order book of '{account.label}'"):
+                with storage_needed(), needed(f"The order book of '{account.label}'"):
                     orders = self._books.orders(account, deadline, max_age=COPY_AGE).value
             except (BrokerError, ServiceError) as error:
                 unread = unread or error

@@ -32,6 +32,7 @@ from services.alarms import AlarmService
 from services.bearing_out import BearingOut
 from services.books import Books
 from services.errors import ServiceError
+from services.evidence import Evidence
 from services.locks import LockBusy, NamedLocks
 from services.recording import Recorder, storage_needed
 from services.shared_reads import Copy
@@ -42,10 +43,6 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 2.0
 """How often `run_once` should run; it costs one indexed query while there is nothing to do."""
-
-ABSENT_READS = 3
-ABSENT_SPAN = 10.0
-ABSENT_AFTER_DEADLINE = timedelta(seconds=5)
 
 ABSENT_WATCHED = timedelta(minutes=15)
 ABSENT_PAUSE = 15.0
@@ -67,8 +64,6 @@ UNSETTLED_ORDERS = "orders_unsettled"
 ORDER_TWICE = "order_twice"
 ABSENT_APPEARED = "absent_order_appeared"
 
-_DEADLINE_UNKNOWN = timedelta(seconds=60)
-
 _NOT_SHOWN = "The broker's book does not show them."
 _DAY_OVER = (
     "The broker's order book holds one day only and cannot tell any more: look into its trades, "
@@ -87,15 +82,6 @@ class Summary:
     unknown: int = 0
     confirmed: int = 0
     unread: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class _Evidence:
-    """The complete reads that did not show an intent, by the steady clock."""
-
-    first: float
-    last: float
-    reads: int = 1
 
 
 @dataclass(slots=True)
@@ -131,7 +117,7 @@ class Reconciler:
         self._clock = clock
         self._timeout = timeout
         self._guard = threading.Lock()
-        self._evidence: dict[int, _Evidence] = {}
+        self._evidence = Evidence(clock)
         self._absent: dict[int, Intent] = {}
         self._absent_read: dict[int, float] = {}
         self._rests_until: dict[int, float] = {}
@@ -183,7 +169,6 @@ class Reconciler:
                 still_open += self._account(
                     accounts.get(account_id), account_id, mine, whole_day, tally
                 )
-        self._forget_all_but({intent.id for intent in waiting})
         return Summary(
             self._clock.now(), tally.settled, tally.absent, tally.not_sent, still_open,
             tally.confirmed, tuple(tally.unread),
@@ -193,9 +178,10 @@ class Reconciler:
         """End what nobody works on any more; the intents of open outcome that are left."""
         with self._recorder.reading() as conn:
             found = journal.open_intents(conn, UNSETTLED)
+        self._evidence.keep_only({intent.id for intent in found})
         left = []
         for intent in found:
-            overdue = self._clock.now() >= deadline_of(intent) + OVERDUE
+            overdue = self._evidence.is_over(intent, OVERDUE)
             entry = self._recorder.resume(intent)
             if intent.state is IntentState.RECEIVED:
                 if overdue:
@@ -273,7 +259,7 @@ class Reconciler:
         """End those of which this read proves the absence; the others."""
         proven = [
             intent for intent in waiting
-            if _of_one_day(intent, copy) and self._proves_absence(intent, copy)
+            if _of_one_day(intent, copy) and self._evidence.proves_absence(intent, copy)
             and intent.state is IntentState.UNKNOWN
         ]
         if not proven:
@@ -316,29 +302,10 @@ class Reconciler:
             verdict.state, cause, order_id=verdict.order_id, message=verdict.message
         )
 
-    def _proves_absence(self, intent: Intent, copy: Copy[list[Order]]) -> bool:
-        """Count this read, and hold the count against the rule of absence."""
-        evidence = self._evidence.get(intent.id)
-        if evidence is None:
-            self._evidence[intent.id] = _Evidence(copy.begun, copy.begun)
-            return False
-        if copy.begun > evidence.last:
-            evidence.last = copy.begun
-            evidence.reads += 1
-        return (
-            evidence.reads >= ABSENT_READS
-            and evidence.last - evidence.first >= ABSENT_SPAN
-            and copy.as_of >= deadline_of(intent) + ABSENT_AFTER_DEADLINE
-        )
-
-    def _forget_all_but(self, open_ids: set[int]) -> None:
-        self._evidence = {key: value for key, value in self._evidence.items() if key in open_ids}
-
     # Alarms ------------------------------------------------------------------------------------
 
     def _alarm_if_old(self, subject: str, waiting: list[Intent], why: str) -> None:
-        now = self._clock.now()
-        old = [intent for intent in waiting if now >= deadline_of(intent) + ALARM_AFTER]
+        old = [intent for intent in waiting if self._evidence.is_over(intent, ALARM_AFTER)]
         if not old:
             self._alarms.close(UNSETTLED_ORDERS, subject)
             self._alarmed.discard(subject)
@@ -400,11 +367,6 @@ class Reconciler:
                 f"Order {intent.reference} was held absent and is in the broker's book now, as "
                 f"{verdict.order_id}.",
             )
-
-
-def deadline_of(intent: Intent) -> datetime:
-    """When the request of an intent was over."""
-    return intent.deadline_at or intent.created_at + _DEADLINE_UNKNOWN
 
 
 def _of_one_day(intent: Intent, copy: Copy[list[Order]]) -> bool:

@@ -69,6 +69,13 @@ class Books:
             for row in rows
         ]
 
+    def cancelled(self, order_id: str) -> str | None:
+        """The state of the last cancellation of a broker's order."""
+        rows = self._rows(
+            "SELECT target_order_id, state FROM order_intents WHERE kind = 'cancel' ORDER BY id"
+        )
+        return next((row[1] for row in reversed(rows) if row[0] == order_id), None)
+
     def unsettled(self) -> int:
         """How many intents have no outcome yet."""
         named = ", ".join(f"'{state}'" for state in UNSETTLED)

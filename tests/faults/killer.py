@@ -1,5 +1,7 @@
 """The gateway with points at which it may be killed: `gunicorn tests.faults.killer:create_app()`.
 
+Its wall clock can be set, too: the number in a file is added to it, in seconds.
+
 The product is untouched: points stand around the functions that journal, send and settle, and only
 in this entry, which no installation serves (docs/decisions/0140-points-to-kill-at.md). An order to
 kill is a file: `{"point": …, "target": …, "pid": …}`; whoever reaches the point first takes it.
@@ -13,6 +15,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +25,13 @@ from broker.transport import Transport
 from database import journal
 from database.journal import IntentState
 from services.recording import Entry
+from utils.clock import SystemClock
 
 ORDERS = "OPENALGO_KILL_ORDERS"
 """The variable that names the folder of the orders to kill."""
+
+CLOCK = "OPENALGO_CLOCK_SHIFT"
+"""The variable that names the file of the clock."""
 
 POINTS = (
     "before journal", "in journal", "after journal", "before send", "sent", "after send",
@@ -106,9 +113,29 @@ class Killer:
         return send
 
 
+def set_clock(path: Path) -> None:
+    """Let the wall clock follow the file; the steady clock knows nothing of it."""
+    real = SystemClock.now
+
+    def now(clock: SystemClock) -> datetime:
+        try:
+            return real(clock) + timedelta(seconds=float(path.read_text()))
+        except (FileNotFoundError, ValueError):
+            return real(clock)
+
+    SystemClock.now = now  # type: ignore[method-assign]  # that is the point
+
+
 def create_app() -> GatewayApp:
     """The gateway, with the points in place."""
-    killer = Killer(Path(os.environ[ORDERS]))
+    if CLOCK in os.environ:
+        set_clock(Path(os.environ[CLOCK]))
+    if ORDERS in os.environ:
+        _place_points(Killer(Path(os.environ[ORDERS])))
+    return create_gateway()
+
+
+def _place_points(killer: Killer) -> None:
     patch: list[tuple[Any, str, Callable[[Any], Any]]] = [
         (Entry, "sending", killer.around("before journal", "after journal")),
         (journal, "new_intent", killer.within("in journal", lambda *_: True)),
@@ -120,4 +147,3 @@ def create_app() -> GatewayApp:
     ]
     for owner, name, wrap in patch:
         setattr(owner, name, wrap(getattr(owner, name)))
-    return create_gateway()

@@ -15,6 +15,7 @@ from tests.faults.fire import Range, shooting_range, under_fire
 from tests.faults.keys import Keyed, many_with_one_key
 from tests.faults.kills import killed, killing_range, plan_kills, targets_of
 from tests.faults.opened import left_open
+from tests.faults.storage import Drill, clock_set_back, database_gone, full_disk, read_only
 from tests.faults.swapping import shrunk, swapped
 from tests.faults.table import Row, at_most, of_books, zero
 from tests.support.databases import scratch_postgres_url
@@ -194,6 +195,35 @@ def two_hosts(sizes: Sizes) -> Rows:
     yield from pacing_hosts.rows(sizes.seconds)
 
 
+def storage(_: Sizes) -> Rows:
+    """Storage that fails and comes back, and a clock that is set back."""
+    drills: dict[str, Callable[[], Drill]] = {
+        "full disk": full_disk, "read-only database": read_only, "database gone": database_gone,
+    }
+    for name, drill in drills.items():
+        try:
+            found = drill()
+        except PermissionError as error:
+            yield Row(name, f"left out: {error}", True)
+            continue
+        yield from _drilled(name, found)
+    shifted = clock_set_back()
+    yield Row("clock set back by an hour: entries accepted", str(shifted.accepted),
+              shifted.accepted > 0)
+    yield at_most("clock set back: a lost order settled", shifted.settled, 25.0)
+    yield zero("clock set back: the books disagree", shifted.report.wrong().items())
+
+
+def _drilled(name: str, found: Drill) -> Rows:
+    yield Row(f"{name}: entries refused, none at the venue", f"{found.reached_venue} there",
+              found.refused and not found.reached_venue)
+    yield Row(f"{name}: a cancel goes through", str(found.cancelled), found.cancelled)
+    yield at_most(f"{name}: entries again after", found.recovered, 20.0)
+    yield Row(f"{name}: the cancel is in the journal", str(found.cancel_in_journal),
+              found.cancel_in_journal)
+    yield zero(f"{name}: the books disagree", found.report.wrong().items())
+
+
 SECTIONS: dict[str, Section] = {
     "fire": Section("Orders at a fifth of faults, on SQLite", _fire("sqlite")),
     "fire-postgres": Section("Orders at a fifth of faults, on PostgreSQL", _fire("postgres")),
@@ -201,6 +231,7 @@ SECTIONS: dict[str, Section] = {
     "kills-postgres": Section("kill -9 at named points, on PostgreSQL", _kills("postgres")),
     "opened": Section("Intents that a crash left open", opened),
     "keys": Section("One idempotency key", keys),
+    "storage": Section("Storage fails and comes back; the clock is set back", storage),
     "swap": Section("The master contract swaps under look-ups", swap),
     "pacing": Section("Three times the allowance, on one host with four workers", pacing),
     "hosts": Section("Three times the allowance, on two hosts with one Redis", two_hosts),

@@ -13,6 +13,7 @@ from tests.faults.fire import Range
 from tests.faults.keys import Keyed, many_with_one_key
 from tests.faults.kills import plan_kills, targets_of
 from tests.faults.opened import left_open
+from tests.faults.storage import Drill, database_gone, full_disk
 from tests.faults.swapping import shrunk, swapped
 from tests.faults.table import DOCUMENT, Row, write
 from tests.support.postgres_server import programs
@@ -108,6 +109,30 @@ def test_five_hundred_intents_that_a_crash_left_open(quiet_range: Range) -> None
 def test_a_contract_with_far_fewer_rows_is_refused_unless_forced(quiet_range: Range) -> None:
     found = shrunk(quiet_range)
     assert (found.refused, found.kept, found.forced) == (True, True, True)
+
+
+@pytest.mark.timeout(180)
+def test_a_full_disk_refuses_entries_and_leaves_the_way_out_open() -> None:
+    try:
+        drill = full_disk()
+    except PermissionError as error:
+        pytest.skip(str(error))
+    assert_survived(drill)
+
+
+@pytest.mark.postgres
+@pytest.mark.timeout(180)
+@pytest.mark.skipif(programs() is None, reason="no PostgreSQL server is installed")
+def test_a_database_that_goes_refuses_entries_and_leaves_the_way_out_open() -> None:
+    assert_survived(database_gone())
+
+
+def assert_survived(drill: Drill) -> None:
+    """No entry while storage is away, a cancel all the same, and nothing to be restarted."""
+    assert (drill.refused, drill.reached_venue) == (True, 0)
+    assert (drill.cancelled, drill.cancel_in_journal) == (True, True)
+    assert drill.recovered <= 20.0
+    assert drill.report.wrong() == {}
 
 
 def test_look_ups_see_one_contract_at_a_time(tmp_path: Path) -> None:

@@ -28,6 +28,11 @@ class ManualClock:
             self._now += timedelta(seconds=seconds)
             self._monotonic += seconds
 
+    def set_back(self, seconds: float) -> None:
+        """Set the wall clock back; the steady one knows nothing of it."""
+        with self._lock:
+            self._now -= timedelta(seconds=seconds)
+
     def sleep(self, seconds: float) -> None:
         self.advance(seconds)
         time.sleep(0)

@@ -193,6 +193,24 @@ def test_without_a_database_an_order_is_still_cancelled(
     assert trader.states(done.reference) == ["received", "sending", "accepted"]
 
 
+def test_without_a_database_an_account_without_a_session_is_not_in_the_way(
+    trader: Trader, resting: Placed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every account is searched for the order, also one that is not connected."""
+    secrets = {name: value.replace("CANARY", "CANARY2") for name, value in CREDENTIALS.items()}
+    trader.stack.accounts.add(trader.principal, NewAccount("prop-c", "jainam_prop", secrets))
+    assert len(trader.stack.accounts.list(trader.principal)) == 2
+
+    def gone(*_: object, **__: object) -> None:
+        raise DatabaseUnavailable("the database is not available: connection refused")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Database, "read", gone)
+        broken.setattr(Database, "write", gone)
+        trader.desk.orders.cancel(trader.principal, None, resting.order_id)
+    assert trader.venue.row(resting.order_id).state is OrderState.CANCELLED
+
+
 def test_a_repeat_under_the_same_reference_cancels_once(trader: Trader, resting: Placed) -> None:
     for _ in range(2):
         cancel(trader, resting.order_id, provenance=Provenance(reference="C-1"))

@@ -85,6 +85,29 @@ def test_an_order_that_appears_later_is_settled(trader: Trader) -> None:
     assert trader.venue.calls("place") == 1
 
 
+@pytest.mark.parametrize("state", [IntentState.RECEIVED, IntentState.SENDING])
+def test_a_clock_that_is_set_back_delays_nothing(
+    trader: Trader, clock: ManualClock, state: IntentState
+) -> None:
+    reference = left_behind(trader, state).reference
+    trader.desk.reconciler.run_once()
+    clock.set_back(3_600)
+    rounds(trader, clock, 80)
+    expected = IntentState.NOT_SENT if state is IntentState.RECEIVED else IntentState.ABSENT
+    assert trader.intent(reference).state is expected
+
+
+def test_an_unknown_order_is_an_alarm_though_the_clock_was_set_back(
+    trader: Trader, clock: ManualClock
+) -> None:
+    lost_order(trader, "late:99")
+    trader.venue.script("orders", *["fail"] * 99)
+    trader.desk.reconciler.run_once()
+    clock.set_back(3_600)
+    rounds(trader, clock, 40)
+    assert trader.alarms() == ["orders_unsettled"]
+
+
 def test_one_book_read_serves_many_intents(trader: Trader) -> None:
     intents = [left_behind(trader, IntentState.SENDING, booked=True) for _ in range(50)]
     before = trader.venue.calls("orders")
