@@ -16,7 +16,7 @@ from broker.waiting import LOOK_UP, RoomFull, Seat, WaitingRoom
 from services.errors import QueueFull
 from utils import callers
 
-FREE = 0.05
+FREE = 0.1
 """Seconds that anybody may wait without a seat."""
 
 

@@ -32,10 +32,10 @@ SMART, TARGET = "INFY", 40
 
 
 @contextmanager
-def gateway(folder: Path) -> Iterator[Served]:
-    """Four workers on SQLite; locks and counts lie in files."""
+def gateway(folder: Path, workers: int = WORKERS) -> Iterator[Served]:
+    """Workers on SQLite; locks and counts lie in files."""
     environ = {
-        "WEB_CONCURRENCY": str(WORKERS), "JAINAM_RATE_LIMIT": "25", "WISDOM_ENABLED": "false",
+        "WEB_CONCURRENCY": str(workers), "JAINAM_RATE_LIMIT": "25", "WISDOM_ENABLED": "false",
     }
     with Served(folder, environ=environ) as served:
         yield served
@@ -69,6 +69,14 @@ def under_load(served: Served, seconds: float, *, reload_after: float | None = N
             reload_after, os.kill, (served.gateway.process.pid, signal.SIGHUP)
         )
         timer.start()
+    return measure(served.simulator, load, seconds)
+
+
+def crowded(served: Served, seconds: float) -> Figures:
+    """Sixty-four clients of one worker with 32 threads; each comes back as `Retry-After` says."""
+    load = Load(served.simulator, [served.url])
+    load.orders(served.key, 64, 64.0)
+    load.cancels(served.new_key("boss", "trade"), 5.0)
     return measure(served.simulator, load, seconds)
 
 
@@ -159,6 +167,10 @@ def rows(seconds: float = 60.0) -> Iterator[Row]:
         yield no_breach("breaches while two generations of workers live", figures)
         net = position(served)
         yield Row("position, after smart orders to 40", str(net), net == TARGET)
+    with tempfile.TemporaryDirectory() as folder, gateway(Path(folder), 1) as served:
+        figures = crowded(served, 15.0)
+        spent = figures.percentile("cancel", 0.99) * 1000
+        yield at_most("64 clients on one worker: a cancel, p99", spent, 200.0, "ms")
         end = ended(served)
         yield at_most("seconds until it has ended, as told", end.seconds, GRACE)
         kept = sum(one.status == 200 for one in end.told)

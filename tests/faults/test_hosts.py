@@ -28,7 +28,9 @@ pytestmark = [
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with (
         scratch_postgres_url() as database,
-        two_hosts(tmp_path_factory.mktemp("hosts"), database) as running,
+        two_hosts(
+            tmp_path_factory.mktemp("hosts"), database, environ={"WEB_CONCURRENCY": "1"}
+        ) as running,
     ):
         yield running
 
@@ -37,9 +39,9 @@ def test_two_hosts_share_every_limit_the_kill_switch_and_the_way_out_without_red
     cluster: Cluster,
 ) -> None:
     assert len({Path(url).name for url in cluster.urls}) == 2
-    figures, resting = under_load(cluster, 7.0)
+    figures, resting = under_load(cluster, 5.0)
     assert figures.breaches == {}
-    assert figures.orders_in_time >= 3 * ALLOWANCE
+    assert figures.orders_in_time >= 2 * ALLOWANCE
     assert {one.status for one in figures.seen if one.what == "cancel"} == {200}
     assert seconds_until_killed(cluster) <= 3.0
     out = without_redis(cluster, resting)

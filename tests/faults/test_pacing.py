@@ -32,17 +32,17 @@ def test_no_limit_is_exceeded_under_load_nor_while_two_generations_of_workers_li
 ) -> None:
     first = {worker.pid for worker in served.gateway.workers()}
     assert len(first) == WORKERS
-    figures = under_load(served, 9.0, reload_after=3.0)
+    figures = under_load(served, 7.0, reload_after=2.0)
     assert figures.breaches == {}
     for name in ("orderbook", "tradebook", "positionbook", "funds"):
         assert figures.requests[READS[name][0]] > 0, name
     # a reload takes the machine's processors for a while: the share of the long run is no measure
-    assert figures.orders_in_time >= 3 * ALLOWANCE
+    assert figures.orders_in_time >= 2 * ALLOWANCE
     assert first.isdisjoint(worker.pid for worker in served.gateway.workers())
     assert figures.statuses("smart").get(200, 0) >= 2
     assert position(served) == TARGET, "smart orders of two generations traded on one reading"
     quiet = figures.statuses("quiet")
-    assert quiet.get(200, 0) >= 10
+    assert quiet.get(200, 0) >= 6
     assert quiet.get(429, 0) == 0, "one key's flood kept another key's orders out"
     assert figures.percentile("cancel", 0.99, queued=True) <= 0.2
     refused = [one for one in figures.seen if one.status == 429]

@@ -9,8 +9,11 @@ import pytest
 from limits.storage import storage_from_string
 from limits.strategies import SlidingWindowCounterRateLimiter
 
-from blueprints.limit_storage import SharedStorage, storage_uri
+from blueprints import limits
+from blueprints.limit_storage import SharedStorage, storage_options, storage_uri
 from blueprints.limits import Gate, retry_after_header
+from tests.support.redis_server import RedisServer, redis_server
+from tests.support.waiting import wait_until
 
 
 class Time:
@@ -159,3 +162,38 @@ def test_the_engine_finds_the_storage_by_its_scheme() -> None:
 @pytest.mark.parametrize(("seconds", "header"), [(0.0, "1"), (0.2, "1"), (1.0, "1"), (1.1, "2")])
 def test_retry_after_is_in_whole_seconds(seconds: float, header: str) -> None:
     assert retry_after_header(seconds) == header
+
+
+@pytest.mark.redis
+def test_hosts_share_a_limit_in_redis_and_count_for_themselves_while_it_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "AWAY", 0.05)
+    with redis_server() as server:
+        gates = [
+            Gate.at({"api": "4 per hour"}, server.url, f"shared://{tmp_path / name}")
+            for name in "ab"
+        ]
+        assert [gates[n % 2].check("api", "key:1") for n in range(4)] == [None] * 4
+        assert all(gate.check("api", "key:1") for gate in gates)
+        server.kill()
+        for gate in gates:
+            assert [gate.check("api", "key:1") for _ in range(4)] == [None] * 4
+            assert gate.check("api", "key:1")
+        server.start()
+        wait_until(lambda: gates[0].check("api", "key:2") is None and _in_redis(server))
+
+
+def _in_redis(server: RedisServer) -> bool:
+    with server.client() as client:
+        return bool(client.keys("*key:2*"))
+
+
+def test_redis_is_connected_to_with_a_bound_and_unix_sockets_are_named_as_the_engine_wants(
+    tmp_path: Path,
+) -> None:
+    uri = storage_uri("unix:///run/redis.sock", 4, tmp_path)
+    assert uri == "redis+unix:///run/redis.sock"
+    assert storage_options(uri)["socket_timeout"] <= 1
+    assert storage_uri("rediss://h/1", 4, tmp_path) == "rediss://h/1"
+    assert storage_options(storage_uri("", 4, tmp_path)) == {}
