@@ -32,11 +32,6 @@ _PATIENCE, _PROBE_SECONDS = 20.0, 5.0
 """Seconds of silence of the order path after which a worker no longer counts as alive (at least
 twice the time that one request may take), and between two looks at it."""
 
-_SWITCH_SECONDS = 0.0005
-"""How long a thread that only computes keeps the others from running (Python: 5 ms). An order gives
-the interpreter away some twenty times, and gets it back at the pace of whoever computes, such as
-the reading of a large book: docs/decisions/0101."""
-
 _FOR, _PROTO = "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO"
 
 Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
@@ -53,7 +48,6 @@ class GatewayApp(Flask):
 
         worker: gunicorn's, whose heartbeat is tied to the life of the order path then.
         """
-        sys.setswitchinterval(_SWITCH_SECONDS)
         self.gateway.start_background()
         if worker is not None:
             self._watch(worker)

@@ -38,6 +38,7 @@ from services.recording import Recorder, storage_needed
 from services.shared_reads import Copy
 from services.verdicts import Rows, Verdict, judge
 from utils.clock import start_of_trading_day, trading_day
+from utils.turns import giving_way
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +138,7 @@ class Reconciler:
     def run_once(self, *, whole_day: bool = False) -> Summary:
         """One round. When another process is at it, the last summary and nothing else."""
         try:
-            with self._guard, self._locks.lock("reconciler", 0.0):
+            with self._guard, self._locks.lock("reconciler", 0.0), giving_way():
                 self._summary = self._round(whole_day)
         except LockBusy:
             log.debug("another process is reconciling")

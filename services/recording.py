@@ -245,9 +245,14 @@ class Recorder:
     def begin(self, intent: Intent, changes: list[Change]) -> int:
         """Commit an intent and its first changes together; its id."""
 
+        sending = None
+        rest = changes
+        if changes and changes[0].state is IntentState.SENDING:
+            sending, rest = (changes[0].at, changes[0].cause), changes[1:]
+
         def write(conn: Connection) -> int:
-            intent_id = journal.new_intent(conn, intent)
-            for change in changes:
+            intent_id = journal.new_intent(conn, intent, sending=sending)
+            for change in rest:
                 change.apply(conn, intent_id)
             return intent_id
 

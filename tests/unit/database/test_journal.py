@@ -265,6 +265,26 @@ def test_what_is_open_is_counted_by_side(database: Database, account_id: int) ->
         assert journal.open_intents(conn, account_id=account_id + 1) == []
 
 
+def test_an_intent_that_is_sent_at_once_stands_as_if_it_was_changed(
+    database: Database, account_id: int
+) -> None:
+    with database.write() as conn:
+        wishes = intent(account_id, 1), intent(account_id, 2)
+        changed = journal.new_intent(conn, wishes[0])
+        journal.change(conn, changed, S.SENDING, "slot granted", at=at(1))
+        at_once = journal.new_intent(conn, wishes[1], sending=(at(1), "slot granted"))
+    with database.read() as conn:
+        expected, found = journal.by_id(conn, changed), journal.by_id(conn, at_once)
+        assert expected is not None and found is not None
+        assert found == replace(
+            expected, id=at_once, reference=wishes[1].reference, tag=wishes[1].tag
+        )
+        assert (found.state, found.sent_at) == (S.SENDING, at(1))
+        assert journal.events(conn, at_once) == journal.events(conn, changed)
+    with database.write() as conn, pytest.raises(AlreadyExists):
+        journal.new_intent(conn, wishes[1], sending=(at(1), "slot granted"))
+
+
 def test_an_accepted_order_is_unseen_until_a_book_shows_it(
     database: Database, account_id: int
 ) -> None:
