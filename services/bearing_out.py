@@ -25,7 +25,7 @@ from utils.clock import start_of_trading_day
 log = logging.getLogger(__name__)
 
 LOST_AFTER = timedelta(seconds=10)
-"""How long an accepted order may be missing in the book (XTS reference §6.4 suggests 3 s)."""
+"""How long an order may be missing in the book after its acceptance (XTS reference §6.4: 3 s)."""
 
 WATCHED = timedelta(minutes=15)
 """How long an accepted intent is watched in ordinary rounds; at start it is the whole day."""
@@ -77,7 +77,7 @@ class BearingOut:
     ) -> Sighting | None:
         subject = f"{account.label}/{intent.reference}"
         if row is None:
-            if as_of - intent.created_at >= LOST_AFTER:
+            if as_of - _accepted_at(intent) >= LOST_AFTER:
                 self._alarm(intent, ORDER_LOST, subject, (
                     f"Order {intent.broker_order_id} ({intent.symbol}, reference "
                     f"{intent.reference}) was accepted by the broker and is not in its book. Was "
@@ -100,7 +100,7 @@ class BearingOut:
         if row is not None and not row.state.is_open:
             words = f"The order was {row.state.value.lower()} before it took effect."
             return _otherwise(intent, row.state.value, "too late", words)
-        if as_of - intent.created_at < LOST_AFTER:
+        if as_of - _accepted_at(intent) < LOST_AFTER:
             return None
         subject = f"{account.label}/{intent.target_order_id}"
         shown = "does not show it" if row is None else "does not show any effect"
@@ -113,6 +113,11 @@ class BearingOut:
     def _alarm(self, intent: Intent, rule: str, subject: str, message: str) -> None:
         if self._alarms.open(rule, subject, message):
             self._recorder.resume(intent).note(rule, message)
+
+
+def _accepted_at(intent: Intent) -> datetime:
+    """When the broker accepted it. It may have waited long for its turn before that."""
+    return intent.updated_at or intent.sent_at or intent.created_at
 
 
 def _otherwise(intent: Intent, state: str, cause: str, words: str) -> Sighting:

@@ -81,13 +81,15 @@ class Placer:
         order = to_request(draft, record.ref)
         intent = self._intent(principal, account, draft, record, provenance, deadline)
         entry = None
-        with ExitStack() as held:
-            admission = _EXIT
-            if priority is not Priority.EXIT:
-                admission = self._admit(account, draft, record, intent, deadline, held)
+        admission = _EXIT if priority is Priority.EXIT else self._entries.at_once(account)
+        if admission is not None:
             job = self._job(account, intent, order, admission.priority, deadline)
-            if admission.held:
-                entry = self._dispatcher.begin(job)
+        else:
+            with ExitStack() as held:
+                admission = self._admit(account, draft, record, intent, deadline, held)
+                job = self._job(account, intent, order, admission.priority, deadline)
+                if admission.held:
+                    entry = self._dispatcher.begin(job)
         warnings += admission.warnings
         for warning in warnings:
             log.warning("order warning: %s", warning, extra={"reference": intent.reference})
@@ -144,7 +146,7 @@ class Placer:
             return broker.place(order, intent.tag, slot=slot, deadline=due)
 
         def last_look() -> None:
-            self._entries.check_switches(account)
+            self._entries.last_look(account)
 
         entry = priority is not Priority.EXIT
         return Job(

@@ -35,7 +35,7 @@ from services.flags import KILL_SWITCH, FlagService
 from services.locks import NamedLocks
 from services.recording import storage_needed
 from services.risk_facts import RiskReader
-from services.risk_limits import RiskLimits, RiskLimitService, variable_of
+from services.risk_limits import NO_LIMITS, RiskLimits, RiskLimitService, variable_of
 from services.risk_rules import RULES, Rule, Wish
 from utils.clock import ist
 from utils.metrics import counter
@@ -92,6 +92,33 @@ class EntryControl:
         self._locks = locks
         self._clock = clock
         self._shared = shared
+
+    def at_once(self, account: Account) -> Admission | None:
+        """The admission of an entry against which nothing stands, and which nothing has to check.
+
+        None when `admit` has to say more. This is the way of most orders, so it costs next to
+        nothing.
+        """
+        try:
+            if self._is_open(account) and self._limits.of(account) == NO_LIMITS:
+                return _FREE
+        except StorageError:
+            return None
+        return None
+
+    def last_look(self, account: Account) -> None:
+        """What `check_switches` says, for an order that is about to be sent."""
+        try:
+            if self._is_open(account):
+                return
+        except StorageError:
+            pass  # what follows says it in the words of a refusal
+        self.check_switches(account)
+
+    def _is_open(self, account: Account) -> bool:
+        return not self._flags.is_on(KILL_SWITCH) and (
+            self._accounts.is_broker_enabled(account.broker)[0]
+        )
 
     def check_switches(self, account: Account) -> None:
         """`BrokerDisabled` while entries are switched off, by the broker's or the kill switch."""

@@ -86,7 +86,7 @@ class FakeGateway:
         for name in (
             "orders", "smart_orders", "baskets", "portfolio", "market_data", "symbols",
             "master_contract", "sessions", "registry", "idempotency", "health", "alarms",
-            "live_figures",
+            "live_figures", "kill_switch",
         ):  # fmt: skip
             setattr(self, name, Recorder())
 

@@ -53,6 +53,7 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "/ping": {"apikey": TRADE},
     "/master_contract/jainam_prop": {"apikey": ADMIN},
+    "/killswitch": {"apikey": ADMIN, "state": "on"},
 }  # fmt: skip
 ORDERS = ["/placeorder", "/placesmartorder", "/splitorder", "/modifyorder"]
 

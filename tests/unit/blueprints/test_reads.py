@@ -326,6 +326,7 @@ def brokers(gateway: FakeGateway) -> None:
         list=[SimpleNamespace(label="jainam_prop", broker="jainam_prop")],
         is_broker_enabled=lambda name: (name != "off", "" if name != "off" else "It is off."),
     )
+    gateway.sessions.answers["circuits"] = {"interactive": "open"}
     gateway.sessions.answers["status"] = SimpleNamespace(connected=True, expires_at=AT)
     status = SimpleNamespace(rows=9, state="ready", updated_at=AT)
     gateway.master_contract.answers.update(
@@ -344,6 +345,7 @@ def test_brokers(client: FlaskClient) -> None:
         "jainam_prop", True, True, True,
     )  # fmt: skip
     assert one["master_contract"]["rows"] == 9
+    assert one["circuits"] == {"interactive": "open"}
     both = client.get("/api/v1/brokers?all=true", headers={"X-API-KEY": READ}).json["data"]
     assert [each["name"] for each in both] == ["jainam_prop", "off"]
     assert (both[1]["enabled"], both[1]["reason"], both[1]["accounts"]) == (False, "It is off.", [])

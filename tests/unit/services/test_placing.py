@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -612,3 +613,17 @@ def test_one_place_in_the_code_submits() -> None:
         if "testing" not in path.parts and re.search(r"\bbroker\.place\(", path.read_text())
     ]
     assert found == ["placing.py"]
+
+
+def test_the_first_order_after_the_night_logs_in_once_and_goes_out_once(
+    trader: Trader, clock: ManualClock
+) -> None:
+    """The session of yesterday is over: one login on the wire, one order, whoever comes first."""
+    place(trader)
+    clock.advance(20 * 3600)
+    logins = len(trader.venue.logins)
+    with ThreadPoolExecutor(8) as pool:
+        placed = list(pool.map(lambda _: place(trader), range(8)))
+    assert len(trader.venue.logins) == logins + 1
+    assert len({one.order_id for one in placed}) == 8
+    assert len(trader.venue.placed) == 9

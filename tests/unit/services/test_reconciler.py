@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from broker.base import Deadline
 from broker.errors import OutcomeUnknown
 from broker.models import OrderState, OrderType, Side
 from database import journal
@@ -429,6 +430,20 @@ def test_defect_20_an_accepted_order_that_no_book_shows_is_an_alarm_and_not_sent
     assert "wrong client id" in alarm.message
     assert [event.cause for event in trader.events(placed.reference)].count("order_lost") == 1
     assert trader.venue.calls("place") == 1
+
+
+def test_the_time_that_an_order_waited_for_its_turn_does_not_make_it_lost(
+    trader: Trader, clock: ManualClock
+) -> None:
+    trader.venue.no_slot_at_once = 1
+    trader.venue.script("reserve", "slow")
+    placed = trader.desk.orders.place(
+        trader.principal, trader.account, draft(), deadline=Deadline(clock, 30.0)
+    )  # it was received ten seconds ago
+    trader.venue.hidden[placed.order_id] = 2
+    rounds(trader, clock, 8.0)
+    assert trader.stack.alarms.history() == []
+    assert trader.intent(placed.reference).seen_at is not None
 
 
 def test_an_order_that_shows_up_late_ends_its_alarm(trader: Trader, clock: ManualClock) -> None:

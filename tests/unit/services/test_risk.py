@@ -29,7 +29,7 @@ from database.engine import Database
 from database.journal import IntentState
 from services.errors import BrokerDisabled, InvalidRequest, RiskLimit, RiskUnreadable, Unavailable
 from services.flags import KILL_SWITCH
-from services.order_models import ChildStatus, ModifyDraft, OrderDraft, Placed
+from services.order_models import ChildStatus, ModifyDraft, OrderDraft, Placed, Provenance
 from services.risk_limits import NAMES, RiskLimits
 from services.risk_rules import RULES
 from services.risk_watch import DRAWDOWN_REACHED, LOSS_REACHED
@@ -130,6 +130,25 @@ def test_a_rule_lets_pass_what_it_allows_and_names_itself_in_a_refusal(
     journalled = trader.intent(told.value.reference)
     assert (journalled.state, journalled.message) == (IntentState.NOT_SENT, told.value.message)
     assert place(trader, passes).order_id
+
+
+def test_the_key_of_a_refused_order_can_be_used_again(trader: Trader) -> None:
+    limit(trader, max_order_quantity="5")
+
+    def once() -> Any:
+        return trader.desk.idempotency.run(
+            trader.principal, trader.account, "mine", "the same",
+            lambda reference: (200, {"id": place(
+                trader, provenance=Provenance(reference=reference)).order_id}),
+            lambda error: (400, {}),
+        )
+
+    with pytest.raises(RiskLimit):
+        once()
+    limit(trader, max_order_quantity="off")
+    first, again = once(), once()
+    assert (first.replayed, again.replayed, first.body) == (False, True, again.body)
+    assert len(trader.venue.placed) == 1
 
 
 def test_every_limit_has_a_rule_but_the_time_that_only_warns() -> None:
