@@ -124,8 +124,12 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def create_app(settings: Settings | None = None) -> GatewayApp:
+def create_app(
+    settings: Settings | None = None, *, build: Callable[[Settings], Gateway] = Gateway
+) -> GatewayApp:
     """Build the application. Without `settings` they are read from the environment.
+
+    `build` makes the services; benchmarks leave some of them out.
 
     Faulty settings end the process with all faults in sentences, and no value of any.
     """
@@ -145,7 +149,7 @@ def create_app(settings: Settings | None = None) -> GatewayApp:
         MAX_CONTENT_LENGTH=1024 * 1024,
     )
     app.session_interface = PageSessions()
-    app.gateway = Gateway(settings)
+    app.gateway = build(settings)
     if os.environ.get("FLASK_RUN_FROM_CLI") == "true":
         _add_migrations(app)
     blueprints.register(

@@ -13,7 +13,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import measure
+from benchmarks import measure, safety
 from benchmarks.report import Figure, table, write
 from benchmarks.servers import ROOT, Stack
 
@@ -39,6 +39,8 @@ def main(argv: list[str] | None = None) -> int:
             measure.order_book,
             measure.placing,
             measure.throughput,
+            safety.journal_and_pacing,
+            safety.replay,
             measure.placing_while_loading,
         ):
             for figure in part(stack, effort):

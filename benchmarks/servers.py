@@ -262,7 +262,7 @@ class Stack(Served):
 
     def start(self) -> None:
         """Start the gateway and, under a login of its own, the bare route."""
-        cpus = Cpus.of_this_machine()
+        cpus = self.cpus = Cpus.of_this_machine()
         pin(os.getpid(), cpus.rest)
         super().start()
         bare = {**self.environ, UPSTREAM: self.simulator.url, TOKEN: self._bare_session()}
