@@ -100,9 +100,18 @@ class Dispatcher:
         self._clock = clock
 
     def begin(self, job: Job) -> Entry:
-        """Commit `received`: from now on everybody who counts what is in flight counts this."""
+        """Commit `received`: from now on everybody who counts what is in flight counts this.
+
+        `LockLost` when the lock under which it was decided was not kept until then.
+        """
         entry = self._entry(job)
         entry.receive()
+        try:
+            demand_held()
+        except ServiceError as error:
+            entry.not_sent(error.kind, error.message)
+            error.reference = job.reference
+            raise
         return entry
 
     def refuse(self, intent: Intent, error: ServiceError) -> None:

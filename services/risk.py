@@ -100,7 +100,8 @@ class EntryControl:
         nothing.
         """
         try:
-            if self._is_open(account) and self._limits.of(account) == NO_LIMITS:
+            is_shared = self._shared is None or not self._shared.is_away
+            if is_shared and self._is_open(account) and self._limits.of(account) == NO_LIMITS:
                 return _FREE
         except StorageError:
             return None
@@ -116,6 +117,7 @@ class EntryControl:
         self.check_switches(account)
 
     def _is_open(self, account: Account) -> bool:
+        """Whether no switch stands against entries; looked up in memory."""
         return not self._flags.is_on(KILL_SWITCH) and (
             self._accounts.is_broker_enabled(account.broker)[0]
         )

@@ -24,10 +24,18 @@ from broker.models import (
     Product,
     Side,
 )
+from broker.redis_link import RedisAway
 from database import audit
 from database.engine import Database
 from database.journal import IntentState
-from services.errors import BrokerDisabled, InvalidRequest, RiskLimit, RiskUnreadable, Unavailable
+from services.errors import (
+    BrokerDisabled,
+    InvalidRequest,
+    RiskLimit,
+    RiskUnreadable,
+    SharedAway,
+    Unavailable,
+)
 from services.flags import KILL_SWITCH
 from services.order_models import ChildStatus, ModifyDraft, OrderDraft, Placed, Provenance
 from services.risk_limits import NAMES, RiskLimits
@@ -657,3 +665,21 @@ def test_the_venue_of_these_tests_is_the_one_that_lags(trader: Trader) -> None:
     assert venue.traded()[KEY] == (0, 0)
     assert venue.traded()[KEY] == (5, 0)
     assert ref_of("INFY").exchange is Exchange.NSE
+
+
+def test_while_what_hosts_share_is_away_only_exits_go(
+    trader: Trader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Away:
+        is_away = True
+
+        def ping(self) -> None:
+            raise RedisAway("Redis does not answer")
+
+    entries = trader.desk.orders._placer._entries
+    monkeypatch.setattr(entries, "_shared", Away())
+    trader.venue.opening[KEY] = 50
+    with pytest.raises(SharedAway):
+        place(trader)
+    assert trader.venue.placed == []
+    assert place(trader, draft(Side.SELL, 50)).order_id
