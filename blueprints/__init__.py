@@ -64,5 +64,5 @@ def _gate(gateway: Gateway, app: Flask | None) -> Gate:
     uri = storage_uri(redis, settings.web_concurrency, gateway.state_dir)
     spare = host_uri(settings.web_concurrency, gateway.state_dir)
     if app is None:
-        return Gate.at(buckets, uri, spare)
-    return Gate(buckets, attach(app, uri), spare)
+        return Gate.at(buckets, uri, spare, settings.database_name)
+    return Gate(buckets, attach(app, uri, settings.database_name), spare)

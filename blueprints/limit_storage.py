@@ -194,8 +194,11 @@ def host_uri(workers: int, directory: Path) -> str:
     return f"shared://{directory / 'inbound-limits.bin'}" if workers > 1 else "shared://"
 
 
-def storage_options(uri: str) -> dict[str, Any]:
-    """How the storage of this address is connected to: Redis has half a second to answer."""
+def storage_options(uri: str, instance: str = "") -> dict[str, Any]:
+    """How the storage of this address is connected to: Redis has half a second to answer.
+
+    `instance` keeps the counts of several gateways in one Redis apart.
+    """
     if "redis" not in uri.partition(":")[0]:
         return {}
     from redis import ConnectionError as Gone
@@ -203,6 +206,7 @@ def storage_options(uri: str) -> dict[str, Any]:
     from redis.retry import Retry
 
     return {
+        "key_prefix": f"openalgo:limits:{instance}",
         "socket_timeout": 0.5,
         "socket_connect_timeout": 0.5,
         "retry": Retry(NoBackoff(), 1, supported_errors=(Gone,)),

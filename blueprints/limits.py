@@ -55,9 +55,11 @@ class Gate:
         self._away_until = 0.0
 
     @classmethod
-    def at(cls, buckets: Mapping[str, str], uri: str, spare: str = "shared://") -> Gate:
+    def at(
+        cls, buckets: Mapping[str, str], uri: str, spare: str = "shared://", instance: str = ""
+    ) -> Gate:
         """A gate on the storage that `uri` names (see `limit_storage.storage_uri`)."""
-        storage = cast(Storage, storage_from_string(uri, **storage_options(uri)))
+        storage = cast(Storage, storage_from_string(uri, **storage_options(uri, instance)))
         return cls(buckets, SlidingWindowCounterRateLimiter(storage), spare)
 
     def check(self, bucket: str, caller: str) -> float | None:
@@ -108,13 +110,13 @@ class _Limiter(Limiter):
             super()._check_request_limit(callable_name, in_middleware)
 
 
-def attach(app: Flask, uri: str) -> RateLimiter:
+def attach(app: Flask, uri: str, instance: str = "") -> RateLimiter:
     """Attach Flask-Limiter to an application of ours; return the engine that it decides with."""
     limiter = _Limiter(
         get_remote_address,
         app=app,
         storage_uri=uri,
-        storage_options=storage_options(uri),
+        storage_options=storage_options(uri, instance),
         strategy="sliding-window-counter",
         headers_enabled=False,
     )

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
@@ -309,9 +308,8 @@ class Gateway:
         host = HostLocks(self.state_dir / "locks", self.clock, room)
         if self.redis is None:
             return host
-        url = self.settings.database_url.get_secret_value()
-        instance = urlsplit(url).path.strip("/")
-        return SharedLocks(self.redis, host, self.clock, instance=instance, room=room)
+        name = self.settings.database_name
+        return SharedLocks(self.redis, host, self.clock, instance=name, room=room)
 
     # Scheduled work ----------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -462,6 +463,11 @@ class Settings(BaseSettings):
     def origin(self, variable: str) -> str:
         """Which layer gave a variable its value: "environment", ".env", a file, or "default"."""
         return self._variables.origin(variable)
+
+    @property
+    def database_name(self) -> str:
+        """The name of the database at its server; of SQLite, the path."""
+        return urlsplit(self.database_url.get_secret_value()).path.strip("/")
 
     @property
     def is_sqlite(self) -> bool:

@@ -67,6 +67,7 @@ def settings(**changes: Any) -> Any:
         "smart_order_rate_limit": "1000000 per second",
         "login_rate_limit": "5 per minute",
         "redis_url": None,
+        "database_name": "test",
         "web_concurrency": 1,
         "sandbox": True,
         "enable_metrics": True,
