@@ -151,8 +151,10 @@ def _identity(state: Path, boot: str) -> str:
     """Names this folder in this boot of this machine."""
     mark = state / "host"
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with suppress(FileExistsError):
-        file = os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        os.write(file, secrets.token_hex(16).encode())
-        os.close(file)
+    if not mark.exists():  # made whole and then named, since processes begin side by side
+        made = state / f"host.{secrets.token_hex(8)}"
+        made.write_text(secrets.token_hex(16), encoding="ascii")
+        with suppress(FileExistsError):
+            os.link(made, mark)
+        made.unlink()
     return hashlib.sha256(f"{boot}/{mark.read_text(encoding='ascii')}".encode()).hexdigest()[:32]

@@ -6,7 +6,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +85,7 @@ class Outage:
 
     entries: tuple[set[int], set[str]]
     cancels: list[int]
+    reduced: bool
     closed: int
     breaches: dict[str, int]
     later_breaches: dict[str, int]
@@ -107,6 +108,8 @@ def without_redis(cluster: Cluster, resting: list[str]) -> Outage:
     """Kill Redis, try everything on each host, start it again, and wait for the first order."""
     clients = [Client(url, cluster.key) for url in cluster.urls]
     entry = _entry(cluster)
+    market = {**entry, "pricetype": "MARKET", "price": "0", "quantity": 3}
+    assert clients[0].call("placeorder", market, "order")[0].status == 200
     cluster.redis.kill()
     refused = [client.call("placeorder", entry, "order")[0] for client in clients for _ in range(3)]
     entries = {seen.status for seen in refused}, {seen.code for seen in refused}
@@ -118,6 +121,10 @@ def without_redis(cluster: Cluster, resting: list[str]) -> Outage:
         )[0].status
         for number, client in enumerate(clients)
     ]
+    exit_ = {**market, "action": "SELL", "quantity": 1}
+    reduced = _comes_true(
+        lambda: clients[0].call("placeorder", exit_, "order")[0].status == 200, 15.0
+    )
     books = [client.call("orderbook", {}, "orderbook")[0].status for client in clients]
     closed = clients[1].call("closeposition", {"strategy": "x"}, "close")[0].status
     ready = [_ready(url) for url in cluster.urls]
@@ -135,8 +142,16 @@ def without_redis(cluster: Cluster, resting: list[str]) -> Outage:
     later = {kind: count - breaches.get(kind, 0) for kind, count in _breaches(cluster).items()}
     later = {kind: count for kind, count in later.items() if count}
     return Outage(
-        entries, cancels, closed, breaches, later, books, ready, recovered, ready_again
+        entries, cancels, reduced, closed, breaches, later, books, ready, recovered, ready_again
     )
+
+
+def _comes_true(condition: Callable[[], bool], seconds: float) -> bool:
+    try:
+        wait_until(condition, seconds)
+    except AssertionError:
+        return False
+    return True
 
 
 def _breaches(cluster: Cluster) -> dict[str, int]:
@@ -196,6 +211,9 @@ def rows(seconds: float = 60.0) -> Iterator[Row]:
         yield at_most("the kill switch works on both after", seconds_until_killed(cluster), 1.0)
         out = without_redis(cluster, resting)
         yield Row("without Redis: entries", str(out.entries), is_refused(out))
+        yield Row(
+            "without Redis: an order that reduces a position", str(out.reduced), out.reduced
+        )
         yield Row(
             "without Redis: cancels, books, closeposition, ready",
             f"{out.cancels} {out.books} {out.closed} {out.ready}",

@@ -47,6 +47,7 @@ def test_two_hosts_share_every_limit_the_kill_switch_and_the_way_out_without_red
     out = without_redis(cluster, resting)
     assert is_refused(out), out.entries
     assert out.cancels == [200, 200]
+    assert out.reduced, "an order that only reduces a position is a way out"
     assert out.books == [200, 200]
     assert out.closed == 200
     assert out.ready == [503, 503]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from database.engine import Database
 from services.alarms import AlarmService
-from services.hosts import CLASH, LASTS, HostsClash, HostWatch
+from services.hosts import CLASH, LASTS, HostsClash, HostWatch, _identity
 from services.jobs import Scheduler
 from tests.support.clocks import START, ManualClock
 from tests.support.databases import postgres_database
@@ -54,6 +56,18 @@ def test_processes_of_one_host_do_not_disturb_each_other(world: World) -> None:
     for _ in range(3):
         world.host("a").enter()
     assert world.alarms.list() == []
+
+
+def test_processes_that_begin_side_by_side_are_one_host(tmp_path: Path) -> None:
+    together = threading.Barrier(16)
+
+    def name(_: int) -> str:
+        together.wait(10)
+        return _identity(tmp_path / "state", "boot")
+
+    with ThreadPoolExecutor(16) as pool:
+        assert len(set(pool.map(name, range(16)))) == 1
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["host"]
 
 
 @pytest.mark.parametrize("second_has_redis", [False, True])

@@ -7,8 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from broker.base import Deadline
+from broker.base import Deadline, Priority
 from broker.errors import OutcomeUnknown
+from broker.waiting import WaitingRoom, urgent
+from services import patience
+from services.errors import QueueFull
 from services.shared_reads import Copy, SharedRead
 from tests.support.clocks import ManualClock
 from utils.clock import SystemClock
@@ -158,3 +161,44 @@ def test_a_wait_ends_with_the_deadline() -> None:
         read.get(source.fetch, Deadline(CLOCK, 0.02))
     source.go.release()
     first.join(10)
+
+
+def test_who_waits_long_for_a_read_needs_a_seat_and_a_way_out_gets_one() -> None:
+    source, room = Source(), WaitingRoom(3)
+    read: SharedRead[int] = SharedRead(CLOCK, "book", room)
+    flying = start(lambda: read.get(source.fetch, Deadline(CLOCK, 10), max_age=60))
+    assert source.begun.acquire(timeout=10)
+    waiting = [
+        start(lambda: read.get(source.fetch, Deadline(CLOCK, 10), max_age=60)) for _ in range(8)
+    ]
+    wait_for(lambda: sum(bool(out) for _, out in waiting) == 5)
+    refused = [out[0] for _, out in waiting if out]
+    assert all(isinstance(error, QueueFull) for error in refused)
+
+    def on_the_way_out() -> Copy[int]:
+        with urgent():
+            return read.get(source.fetch, Deadline(CLOCK, 10), max_age=60)
+
+    urgent_one = start(on_the_way_out)
+    wait_for(lambda: sum(bool(out) for _, out in waiting) == 6)
+    source.go.release()
+    for thread, _ in (flying, urgent_one, *waiting):
+        thread.join(10)
+    served = [out[0] for _, out in (flying, urgent_one, *waiting) if isinstance(out[0], Copy)]
+    assert [copy.value for copy in served] == [1] * 4
+    assert source.reads == 1
+
+
+def test_a_short_wait_needs_no_seat(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "FREE", 10.0)
+    source, room = Source(), WaitingRoom(1)
+    read: SharedRead[int] = SharedRead(CLOCK, "book", room)
+    room.sit(Priority.EXIT, "somebody")
+    flying = start(lambda: read.get(source.fetch, Deadline(CLOCK, 10), max_age=60))
+    assert source.begun.acquire(timeout=10)
+    joined = start(lambda: read.get(source.fetch, Deadline(CLOCK, 10), max_age=60))
+    wait_for(lambda: waiters(read) == 1)
+    source.go.release()
+    for thread, out in (flying, joined):
+        thread.join(10)
+        assert isinstance(out[0], Copy)
