@@ -3,7 +3,7 @@ PYTHON ?= python3
 DEV := $(PYTHON) scripts/dev.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench faults setup stop reset upgrade lock
+.PHONY: help run test lint bench faults soak setup stop reset upgrade lock
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -22,6 +22,9 @@ bench: ## measure against a bare route (ARGS="…" goes to the benchmarks)
 
 faults: ## prove under fire that no order is sent twice and none is lost (half an hour)
 	@$(DEV) faults $(ARGS)
+
+soak: ## ten minutes under load with a rolling restart every minute (ARGS="--minutes 1 --every 15")
+	@$(DEV) soak $(ARGS)
 
 setup: ## only install: virtual environment, locked packages, .env
 	@$(DEV) setup

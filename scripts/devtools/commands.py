@@ -94,6 +94,14 @@ def faults(arguments: argparse.Namespace) -> int:
     ).returncode
 
 
+def soak(arguments: argparse.Namespace) -> int:
+    """Load the gateway for minutes while it is restarted; arguments go to the soak."""
+    python = _prepare(DEV).python
+    return subprocess.run(
+        [str(python), "-m", "tests.operations.soak", *arguments.rest], cwd=ROOT, check=False
+    ).returncode
+
+
 def stop(arguments: argparse.Namespace) -> int:
     """End the gateway on PORT, or with --all every one that runs from this folder."""
     if arguments.all:
@@ -180,6 +188,7 @@ def _parser() -> argparse.ArgumentParser:
     add(lint)
     add(bench)
     add(faults)
+    add(soak)
     add(lock)
     add(stop).add_argument("--all", action="store_true", help="every gateway of this folder")
     deletion = add(reset)
@@ -194,7 +203,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = _parser()
     parsed, rest = parser.parse_known_args(arguments)
     parsed.rest = rest
-    if rest and parsed.function not in (test, bench, faults):
+    if rest and parsed.function not in (test, bench, faults, soak):
         parser.error(f"unknown arguments: {' '.join(rest)}")
     command: Callable[[argparse.Namespace], int] = parsed.function
     try:

@@ -287,6 +287,7 @@ def test_the_other_commands_call_their_tools(
     assert commands.main(["lint"]) == 0
     assert commands.main(["bench", "--quick"]) == 5
     assert commands.main(["faults", "--kills", "1"]) == 5
+    assert commands.main(["soak", "--minutes", "1"]) == 5
     with pytest.raises(Failed):
         commands.run(Namespace())
     assert seen == [
@@ -294,5 +295,6 @@ def test_the_other_commands_call_their_tools(
         {"tests": False},
         ["-m", "benchmarks", "--quick"],
         ["-m", "tests.faults", "--kills", "1"],
+        ["-m", "tests.operations.soak", "--minutes", "1"],
         ["-m", "scripts.devtools.serve"],
     ]
