@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 import coverage
 import pytest
 
+from tests.support.programs import PROGRAMS, missing
+
 if TYPE_CHECKING:
     from simulator.testing import Simulator
 
@@ -69,32 +71,12 @@ def _netns_fault() -> str | None:
     return netns.fault()
 
 
-PROGRAMS = {
-    "nginx": ("nginx",),
-    "supervisor": ("supervisord", "supervisorctl"),
-    "systemd": ("systemd-analyze",),
-    "prometheus": ("prometheus", "promtool", "amtool"),
-    "logrotate": ("logrotate",),
-}
-"""Programs that tests of the deployment run, by the mark of the tests."""
-
-
-def _program_fault(mark: str) -> str | None:
-    missing = [name for name in PROGRAMS[mark] if _program(name) is None]
-    return f"no {' and no '.join(missing)} (.ci/run installs it)" if missing else None
-
-
-def _program(name: str) -> str | None:
-    """The path of a program; the places of daemons are searched too."""
-    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin")
-
-
 _FAULTS: dict[str, Callable[[], str | None]] = {
     "postgres": _postgres_fault,
     "redis": _redis_fault,
     "chromium": _chromium_fault,
     "netns": _netns_fault,
-    **{mark: partial(_program_fault, mark) for mark in PROGRAMS},
+    **{mark: partial(missing, mark) for mark in PROGRAMS},
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -19,9 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.operations.serving import free_port, wait_for
+from tests.support.programs import program
 from utils.config import ROOT
 
-SHIPPED = ROOT / "deploy" / "nginx" / "openalgo.conf"
+SHIPPED = ROOT / "deploy" / "nginx"
 _AROUND = """
 worker_processes 1;
 pid {folder}/nginx.pid;
@@ -34,16 +34,9 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
-    include {folder}/openalgo.conf;
+    include {folder}/openalgo*.conf;
 }}
 """
-
-
-def program(name: str) -> str:
-    """A program's path; daemons stand where users do not look."""
-    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/local/sbin:/usr/sbin:/sbin")
-    assert found is not None, name
-    return found
 
 
 @dataclass(frozen=True)
@@ -91,18 +84,22 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
     return certificate, private
 
 
-def prepare(folder: Path, gateway: int, feed: int) -> Proxy:
+def prepare(
+    folder: Path, gateway: int, feed: int, upstreams: Path = SHIPPED / "openalgo-upstreams.conf"
+) -> Proxy:
     """Write what nginx reads. Every replacement must hit, or the test tests something else."""
     certificate, private = make_certificate(folder)
     proxy = Proxy(folder, free_port(), free_port(), certificate)
-    text = SHIPPED.read_text(encoding="utf-8")
+    text = "".join(
+        path.read_text(encoding="utf-8") for path in (upstreams, SHIPPED / "openalgo.conf")
+    )
     for old, new in {
         "listen 80 default_server": f"listen {proxy.http} default_server",
         "listen [::]:80 default_server;": "",
         "listen 443 ssl http2 default_server": f"listen {proxy.https} ssl http2 default_server",
         "listen [::]:443 ssl http2 default_server;": "",
-        "127.0.0.1:5000": f"127.0.0.1:{gateway}",
-        "127.0.0.1:8765": f"127.0.0.1:{feed}",
+        ":5000": f":{gateway}",
+        ":8765": f":{feed}",
         "/etc/letsencrypt/live/openalgo/fullchain.pem": str(certificate),
         "/etc/letsencrypt/live/openalgo/privkey.pem": str(private),
         "/var/log/nginx/": f"{folder}/",

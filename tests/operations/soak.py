@@ -40,6 +40,12 @@ TRADERS, READERS = 2, 4
 _TRADE_PAUSE, _READ_PAUSE = 1.0, 0.25
 """Seconds between two calls of a client: two orders and sixteen reads a second in all."""
 
+MOST_ORDERS = 250
+"""Orders in all: a longer soak places fewer a second. Whoever reads the order book needs memory for
+the whole of it, also in a process that was just started, so a book that grows by the minute would
+hide what is looked for: memory that grows by itself.
+"""
+
 _IDLE_PAUSE = 7.0
 """One client is idle for longer than a stopping worker keeps its connections open."""
 
@@ -80,6 +86,7 @@ class Load:
     key: str
     wanted: list[Wish]
     seed: int = 1
+    trade_pause: float = _TRADE_PAUSE
     answers: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     _ended: threading.Event = field(default_factory=threading.Event)
@@ -93,7 +100,7 @@ class Load:
     def start(self) -> None:
         """Begin."""
         works: list[tuple[Callable[[httpx.Client, random.Random], None], float]] = [
-            *[(self._trade, _TRADE_PAUSE)] * TRADERS,
+            *[(self._trade, self.trade_pause)] * TRADERS,
             *[(self._read, _READ_PAUSE)] * READERS,
             (self._read, _IDLE_PAUSE),
         ]
@@ -229,12 +236,14 @@ class Result:
 
 
 @contextmanager
-def _loaded(served: Served, orders: int, seed: int) -> Iterator[Load]:
+def _loaded(served: Served, seconds: float, seed: int) -> Iterator[Load]:
+    pause = max(_TRADE_PAUSE, seconds * TRADERS / MOST_ORDERS)
+    orders = int(seconds * TRADERS / pause * 2.2) + 100
     wanted = [
         replace(wish, manner=Manner.KEYLESS, key=None)
         for wish in wishes(served.simulator, orders, seed, "soak")
     ]
-    load = Load(served.url, served.key, wanted, seed)
+    load = Load(served.url, served.key, wanted, seed, pause)
     load.start()
     try:
         yield load
@@ -251,11 +260,10 @@ def soak(
         variables = {**_ENVIRON, "NOTIFY_SOCKET": heard.address, **(environ or {})}
         with Served(folder, environ=variables) as served:
             soaked = Soaked(served, heard)
-            orders = int(seconds * TRADERS / _TRADE_PAUSE * 2.2) + 10
             generations: list[Generation] = []
             began, by = time.monotonic(), "start"
             try:
-                with _loaded(served, orders, seed) as load:
+                with _loaded(served, seconds, seed) as load:
                     while time.monotonic() - began < seconds - 0.1 or len(generations) < 2:
                         time.sleep(every / 2)
                         early = soaked.sample()
@@ -280,7 +288,10 @@ def soak(
             return Result(time.monotonic() - began, load, generations, report)
 
 
-_HEAD = f"{'began by':9} {'at':>6}  {'memory MB':>15} {'files':>9} {'threads':>9} {'answers':>8}"
+_HEAD = (
+    f"{'began by':9} {'at':>6}  {'memory MB':>15} {'files':>9} {'threads':>9} {'orders':>8}"
+    f" {'answers':>8}"
+)
 
 
 def _line(generation: Generation, at: float, load: Load) -> str:
@@ -288,7 +299,7 @@ def _line(generation: Generation, at: float, load: Load) -> str:
     return (
         f"{generation.began_by:9} {at:5.0f} s  {early.memory / 1e6:6.1f} → {late.memory / 1e6:6.1f}"
         f" {early.files:3d} → {late.files:3d} {early.threads:3d} → {late.threads:3d}"
-        f" {sum(load.answers.values()):8d}"
+        f" {load.sent:8d} {sum(load.answers.values()):8d}"
     )
 
 

@@ -20,9 +20,9 @@ import psutil
 import pytest
 
 from benchmarks.servers import Served, post
-from tests.operations.proxy import program
 from tests.operations.serving import gone, wait_for
 from tests.operations.test_nginx import ORDER
+from tests.support.programs import program
 from utils.config import ROOT
 
 pytestmark = pytest.mark.supervisor
