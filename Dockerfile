@@ -32,6 +32,12 @@ COPY . .
 CMD ["/opt/openalgo/.venv/bin/python", "-m", "pytest", "-q", "-n", "2"]
 
 FROM python:3.11.14-slim-bookworm AS gateway
+# pg_dump and pg_restore for backups, of the version that PostgreSQL has in docker-compose.yml. A version
+# pinned to the last digit would be gone from Debian with its next security update.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends postgresql-client-15 \
+    && rm -rf /var/lib/apt/lists/*
 RUN groupadd --system --gid 10001 openalgo \
     && useradd --system --uid 10001 --gid 10001 --home-dir /var/lib/openalgo --no-create-home openalgo \
     && install -d -m 750 -o 10001 -g 10001 /var/lib/openalgo /var/lib/openalgo/run \
@@ -46,7 +52,8 @@ ENV PYTHONUNBUFFERED=1 \
     PORT=5000 \
     DATABASE_URL=sqlite:////var/lib/openalgo/openalgo.db \
     STATE_DIR=/var/lib/openalgo/run \
-    LOG_DIR=/var/log/openalgo
+    LOG_DIR=/var/log/openalgo \
+    BACKUP_DIR=/var/backups/openalgo
 USER 10001:10001
 VOLUME ["/var/lib/openalgo", "/var/log/openalgo", "/var/backups/openalgo"]
 EXPOSE 5000

@@ -21,7 +21,10 @@ def backup() -> None:
 
 
 @backup.command("create")
-@click.option("--if-due", is_flag=True, help="Only when the newest one is BACKUP_INTERVAL old.")
+@click.option(
+    "--if-due", "--if-stale", "if_due", is_flag=True,
+    help="Only when the newest one is BACKUP_INTERVAL old.",
+)  # fmt: skip
 @as_json
 @command
 def create(if_due: bool, as_json: bool) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_STAND_INS = ("groupadd", "useradd")
+_STAND_INS = ("groupadd", "useradd", "apt-get")
 _INSTALL = """#!/bin/sh
 # `install -d` without the owners, which are written down.
 echo "install $*" >> {notes}

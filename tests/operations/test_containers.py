@@ -92,10 +92,13 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dockerfile.Stage
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_what_the_dockerfile_makes_serves_and_is_healthy(
     image: dockerfile.Stage, tmp_path: Path
 ) -> None:
-    assert [note.split()[0] for note in image.notes[:2]] == ["groupadd", "useradd"]
+    assert {note.split()[0] for note in image.notes} == {
+        "apt-get", "groupadd", "useradd", "install",
+    }  # fmt: skip
     owners = [note for note in image.notes if note.startswith("install")]
     assert owners and all("-o 10001 -g 10001" in note for note in owners)
     code = image.path(".")
@@ -165,6 +168,14 @@ def test_every_service_is_watched_restarted_and_bounded(compose: dict[str, Any])
         assert "healthcheck" in service or by_image, name
         image = service["image"]
         assert "build" in service or re.search(r":v?\d+\.\d+", image), image  # an exact version
+
+
+def test_backups_are_made_by_the_tools_of_the_servers_version(compose: dict[str, Any]) -> None:
+    """pg_dump refuses a server that is newer than itself."""
+    server = re.match(r"postgres:(\d+)\.", compose["services"]["postgres"]["image"])
+    text = " ".join(one.text for one in STAGES["gateway"].instructions)
+    client = re.search(r"postgresql-client-(\d+)", text)
+    assert server is not None and client is not None and server[1] == client[1]
 
 
 def test_nothing_serves_before_the_schema_is_there(compose: dict[str, Any]) -> None:
