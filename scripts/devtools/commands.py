@@ -70,13 +70,15 @@ def bench(arguments: argparse.Namespace) -> int:
 def lock(arguments: argparse.Namespace) -> int:
     """Write the locked requirements anew from pyproject.toml (hashes, no registry's name)."""
     python = _prepare(DEV).python
-    common = ["pip", "compile", "--quiet", "pyproject.toml", "--universal"]
+    common = ["pip", "compile", "--quiet", "--universal"]
     common += ["--python-version", "3.11", "--generate-hashes", "--no-header"]
-    extras = ["--extra", "postgres", "--extra", "redis"]
+    ours = ["pyproject.toml"]
+    all_ours = [*ours, "--extra", "postgres", "--extra", "redis"]
     locks: list[list[str]] = [
-        ["-o", "requirements.txt"],
-        [*extras, "-c", "requirements.txt", "-o", "requirements-server.txt"],
-        [*extras, "--group", "dev", "-c", "requirements-server.txt", "-o", "requirements-dev.txt"],
+        [*ours, "-o", "requirements.txt"],
+        [*all_ours, "-c", "requirements.txt", "-o", "requirements-server.txt"],
+        [*all_ours, "--group", "dev", "-c", "requirements-server.txt", "-o", "requirements-dev.txt"],
+        ["--group", "ops", "-o", "requirements-ops.txt"],  # tools, apart from what serves
     ]
     for options in locks:
         command = [str(python), "-m", "uv", *common, *options]

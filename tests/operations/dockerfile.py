@@ -56,7 +56,7 @@ class Stage:
 
     def mapped(self, text: str) -> str:
         """A text with the image's own folders below the stage's folder."""
-        return re.sub(r"(?<![\w./$])/(opt|var)/", rf"{self.root}/\1/", text)
+        return re.sub(r"(?:(?<=:///)|(?<![\w./$]))/(opt|var)/", rf"{self.root}/\1/", text)
 
     def path(self, path: str) -> Path:
         """Where a path of the image stands in the folder."""
