@@ -28,6 +28,7 @@ def steps(python: Path, *, tests: bool, pytest_arguments: Sequence[str]) -> list
         Step("style", (*tool, "ruff", "check", ".")),
         Step("types", (*tool, "mypy")),
         Step("imports", (str(python.with_name("lint-imports")),)),
+        Step("security", (*tool, "bandit", "-q", "-ll", "-c", "pyproject.toml", "-r", ".")),
     ]
     if not tests:
         return lint

@@ -73,11 +73,11 @@ def lock(arguments: argparse.Namespace) -> int:
     common = ["pip", "compile", "--quiet", "--universal"]
     common += ["--python-version", "3.11", "--generate-hashes", "--no-header"]
     ours = ["pyproject.toml"]
-    all_ours = [*ours, "--extra", "postgres", "--extra", "redis"]
+    full = [*ours, "--extra", "postgres", "--extra", "redis"]
     locks: list[list[str]] = [
         [*ours, "-o", "requirements.txt"],
-        [*all_ours, "-c", "requirements.txt", "-o", "requirements-server.txt"],
-        [*all_ours, "--group", "dev", "-c", "requirements-server.txt", "-o", "requirements-dev.txt"],
+        [*full, "-c", "requirements.txt", "-o", "requirements-server.txt"],
+        [*full, "--group", "dev", "-c", "requirements-server.txt", "-o", "requirements-dev.txt"],
         ["--group", "ops", "-o", "requirements-ops.txt"],  # tools, apart from what serves
     ]
     for options in locks:

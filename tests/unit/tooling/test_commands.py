@@ -216,7 +216,7 @@ def test_the_makefile_lists_and_calls_every_command() -> None:
 def test_the_checks_run_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     python = Path(sys.executable)
     titles = [step.title for step in checks.steps(python, tests=True, pytest_arguments=())]
-    assert titles == ["style", "types", "imports", "tests"]
+    assert titles == ["style", "types", "imports", "security", "tests"]
     assert [step.title for step in checks.steps(python, tests=False, pytest_arguments=())] == (
         titles[:-1]
     )
