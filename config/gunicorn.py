@@ -5,10 +5,10 @@ then summed over all of them. Nothing is preloaded: HTTP clients, database conne
 schedulers must be made after the fork.
 
 What systemd is told (`Type=notify`): ready when the first worker serves, alive by the workers, as
-long as orders get through them (`utils.watchdog`). SIGHUP starts new workers with the settings of
-now and ends the old ones. SIGUSR2 starts a new master from the folder that the service was started
-from, a new release for instance; once a worker of it serves, it ends the old master, and until then
-both serve the same socket. Where the new one does not come up, the old one goes on.
+long as orders get through them (`utils.watchdog`). SIGUSR2 starts a new master from the folder that
+the service was started from, with the release and the settings of that moment; once a worker of it
+serves, it ends the old master, and until then both serve the same socket. Where the new one does
+not come up, the old one goes on. SIGHUP replaces the workers of this master.
 
 The chain of time-outs: a call to a broker (7 s) < a request (10 s) < `timeout` (30 s); a client's
 idle connection (120 s) < `keepalive` (130 s), because a connection that the server closes first

@@ -71,9 +71,12 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """The time between two restarts: how it began, what it held after a while and at its end."""
+    """The time from one restart to the next: what began it, the longest call (seconds, the restart
+    included), what was held after a while and at the end.
+    """
 
     began_by: str
+    slowest: float
     early: Sample
     late: Sample
 
@@ -89,6 +92,7 @@ class Load:
     trade_pause: float = _TRADE_PAUSE
     answers: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
+    slowest: float = 0.0
     _ended: threading.Event = field(default_factory=threading.Event)
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -124,7 +128,16 @@ class Load:
             base_url=self.url, timeout=30.0, limits=limits, trust_env=False
         ) as http:
             while not self._ended.wait(pause * (0.5 + chance.random())):
+                began = time.monotonic()
                 work(http, chance)
+                with self._guard:
+                    self.slowest = max(self.slowest, time.monotonic() - began)
+
+    def slowest_since(self) -> float:
+        """Seconds of the longest call that ended since this was asked last."""
+        with self._guard:
+            found, self.slowest = self.slowest, 0.0
+        return found
 
     def _trade(self, http: httpx.Client, chance: random.Random) -> None:
         with self._guard:
@@ -268,7 +281,9 @@ def soak(
                         time.sleep(every / 2)
                         early = soaked.sample()
                         time.sleep(every / 2)
-                        generations.append(Generation(by, early, soaked.sample()))
+                        generations.append(
+                            Generation(by, load.slowest_since(), early, soaked.sample())
+                        )
                         tell(_line(generations[-1], time.monotonic() - began, load))
                         number = (
                             signal.SIGUSR2 if len(generations) % 3 == 2 else signal.SIGHUP
@@ -277,7 +292,9 @@ def soak(
                         soaked.restart(number)
                     time.sleep(every / 2)
                     early = soaked.sample()
-                    generations.append(Generation(by, early, soaked.sample()))
+                    generations.append(
+                        Generation(by, load.slowest_since(), early, soaked.sample())
+                    )
                     tell(_line(generations[-1], time.monotonic() - began, load))
                 books = Books(served)
                 books.settle(15.0)
@@ -290,7 +307,7 @@ def soak(
 
 _HEAD = (
     f"{'began by':9} {'at':>6}  {'memory MB':>15} {'files':>9} {'threads':>9} {'orders':>8}"
-    f" {'answers':>8}"
+    f" {'answers':>8} {'slowest':>8}"
 )
 
 
@@ -300,6 +317,7 @@ def _line(generation: Generation, at: float, load: Load) -> str:
         f"{generation.began_by:9} {at:5.0f} s  {early.memory / 1e6:6.1f} → {late.memory / 1e6:6.1f}"
         f" {early.files:3d} → {late.files:3d} {early.threads:3d} → {late.threads:3d}"
         f" {load.sent:8d} {sum(load.answers.values()):8d}"
+        f" {generation.slowest:6.1f} s"
     )
 
 

@@ -121,7 +121,8 @@ def test_started_restarted_after_a_kill_and_stopped_gracefully(tmp_path: Path) -
             family = psutil.Process(second).children()
             supervisor.control("signal", "HUP", "openalgo")
             wait_for(lambda: gone(family), 60)
-            assert supervisor.pid() == second and answers(port)
+            wait_for(lambda: answers(port), 60)  # requests wait while the new worker starts
+            assert supervisor.pid() == second
 
             told: list[dict[str, Any]] = []
             slow = {"route": "POST /orders", "fault": "slow", "seconds": 2}
