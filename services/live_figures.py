@@ -21,7 +21,7 @@ from services.alarms import AlarmService
 from services.backup_models import NAME
 from services.deployments import DeploymentService
 from services.figures import ORDERS, POSITIONS, TRADES, FigureService
-from services.health import HealthService
+from services.health import Health, HealthService
 from services.symbols import SymbolService
 from utils.config import Settings
 from utils.metrics import exposition, reading
@@ -34,7 +34,7 @@ _WINDOWS = {"5m": timedelta(minutes=5), "1h": timedelta(hours=1), "1d": timedelt
 
 
 class LiveFigures:
-    """A `utils.metrics.Reader` over the services."""
+    """Tells what the services know, besides what was counted."""
 
     def __init__(
         self,
@@ -64,24 +64,31 @@ class LiveFigures:
 
     def exposition(self) -> bytes:
         """All metrics of all workers, in Prometheus's text format."""
-        self._alarms.export()
-        return exposition(self, self._vitals)
+        health = self._health.check()
+        if health.serves:
+            self._alarms.export()
+        return exposition(_Moment(self, health), self._vitals)
 
-    def collect(self) -> Iterator[Metric]:
-        """The metrics of this moment."""
+    def facts(self, health: Health) -> Iterator[Metric]:
+        """The metrics of this moment. Of a database that is down nothing is asked again.
+
+        Each question would wait for its time-out, and Prometheus would give up on all of it.
+        """
         yield reading(
             "openalgo_build_info", "Version and environment; always 1.",
             ("version", "environment"), {(VERSION, self._settings.environment): 1},
         )  # fmt: skip
         yield reading(
             "openalgo_check_up", "What /health checks: 1 when it is well.", ("check",),
-            {(check.name,): float(check.ok) for check in self._health.check().checks},
+            {(check.name,): float(check.ok) for check in health.checks},
         )  # fmt: skip
         yield reading(
             "openalgo_backup_last_success_timestamp_seconds",
             "When the newest backup was made (Unix time); 0 when there is none.",
             rows={(): newest_backup(self._settings.backup_dir)},
         )
+        if not health.serves:
+            return
         for part in (self._today, self._people, self._contracts, self._releases):
             try:
                 yield from part()
@@ -145,6 +152,18 @@ class LiveFigures:
             ("version", "outcome"),
             {(row.version, row.outcome): row.at.timestamp() for row in newest_last},
         )
+
+
+class _Moment:
+    """The `utils.metrics.Reader` of one answer."""
+
+    def __init__(self, figures: LiveFigures, health: Health) -> None:
+        self._figures = figures
+        self._health = health
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics."""
+        return self._figures.facts(self._health)
 
 
 def data_folder(settings: Settings) -> Path:
