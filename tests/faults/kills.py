@@ -21,6 +21,7 @@ from tests.faults.fire import Range, shooting_range
 from tests.faults.killer import ORDER, ORDERS, POINTS, TAKEN
 from tests.faults.wishes import wishes
 from tests.support.postgres_server import PostgresServer, postgres_server
+from tests.support.redis_server import redis_server
 from tests.support.waiting import wait_until
 
 WSGI = "tests.faults.killer:create_app()"
@@ -105,7 +106,7 @@ def _kill_group(group: int) -> bool:
 
 @contextmanager
 def killing_range(folder: Path, kind: str) -> Iterator[tuple[Range, Executioner]]:
-    """A gateway of two workers that can be killed, on SQLite or a PostgreSQL of its own."""
+    """A gateway of two workers to be killed, on SQLite, or on a PostgreSQL and Redis of its own."""
     orders = folder / "kills"
     orders.mkdir()
     environ = {ORDERS: str(orders), "WEB_CONCURRENCY": "2"}
@@ -114,6 +115,7 @@ def killing_range(folder: Path, kind: str) -> Iterator[tuple[Range, Executioner]
         if kind == "postgres":
             database = stack.enter_context(postgres_server())
             environ["DATABASE_URL"] = database.url
+            environ["REDIS_URL"] = stack.enter_context(redis_server()).url
         range_ = stack.enter_context(shooting_range(folder, environ, wsgi=WSGI))
         yield range_, Executioner(range_, orders, database)
 

@@ -15,10 +15,18 @@ from tests.faults.fire import Range, shooting_range, under_fire
 from tests.faults.keys import Keyed, many_with_one_key
 from tests.faults.kills import killed, killing_range, plan_kills, targets_of
 from tests.faults.opened import left_open
-from tests.faults.storage import Drill, clock_set_back, database_gone, full_disk, read_only
+from tests.faults.storage import (
+    Drill,
+    clock_set_back,
+    database_gone,
+    full_disk,
+    read_only,
+    redis_gone,
+)
 from tests.faults.swapping import shrunk, swapped
 from tests.faults.table import Row, at_most, of_books, zero
 from tests.support.databases import scratch_postgres_url
+from tests.support.redis_server import redis_server
 
 _ORDERS_A_ROUND = 500
 _KILLS_A_ROUND = 25
@@ -58,11 +66,12 @@ def folder() -> Iterator[Path]:
 
 @contextmanager
 def stored(kind: str) -> Iterator[Range]:
-    """A gateway on SQLite, or on an empty database of the PostgreSQL server."""
+    """A gateway on SQLite, or on an empty database of the PostgreSQL server and its own Redis."""
     with ExitStack() as stack:
         environ = {}
         if kind == "postgres":
             environ["DATABASE_URL"] = stack.enter_context(scratch_postgres_url())
+            environ["REDIS_URL"] = stack.enter_context(redis_server()).url
         yield stack.enter_context(shooting_range(stack.enter_context(folder()), environ))
 
 
@@ -199,6 +208,7 @@ def storage(_: Sizes) -> Rows:
     """Storage that fails and comes back, and a clock that is set back."""
     drills: dict[str, Callable[[], Drill]] = {
         "full disk": full_disk, "read-only database": read_only, "database gone": database_gone,
+        "Redis gone": redis_gone,
     }
     for name, drill in drills.items():
         try:
@@ -226,9 +236,13 @@ def _drilled(name: str, found: Drill) -> Rows:
 
 SECTIONS: dict[str, Section] = {
     "fire": Section("Orders at a fifth of faults, on SQLite", _fire("sqlite")),
-    "fire-postgres": Section("Orders at a fifth of faults, on PostgreSQL", _fire("postgres")),
+    "fire-postgres": Section(
+        "Orders at a fifth of faults, on PostgreSQL and Redis", _fire("postgres")
+    ),
     "kills": Section("kill -9 at named points, on SQLite", _kills("sqlite")),
-    "kills-postgres": Section("kill -9 at named points, on PostgreSQL", _kills("postgres")),
+    "kills-postgres": Section(
+        "kill -9 at named points, on PostgreSQL and Redis", _kills("postgres")
+    ),
     "opened": Section("Intents that a crash left open", opened),
     "keys": Section("One idempotency key", keys),
     "storage": Section("Storage fails and comes back; the clock is set back", storage),

@@ -26,7 +26,9 @@ from tests.faults.fire import Range, shooting_range
 from tests.faults.killer import CLOCK
 from tests.faults.kills import WSGI
 from tests.faults.wishes import Wish, wishes
+from tests.support.databases import scratch_postgres_url
 from tests.support.postgres_server import PostgresServer, postgres_server
+from tests.support.redis_server import redis_server
 
 _RESTING = 2
 _TRIES = 150
@@ -187,6 +189,18 @@ def read_only() -> Drill:
                 conn.exec_driver_sql("SELECT pg_reload_conf()")
 
         return drilled(range_, lambda: turn("on"), lambda: turn("off"))
+
+
+def redis_gone() -> Drill:
+    """The server of limits and locks ends, forgets everything and comes back."""
+    with ExitStack() as stack:
+        server = stack.enter_context(redis_server())
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        environ = {
+            "DATABASE_URL": stack.enter_context(scratch_postgres_url()), "REDIS_URL": server.url,
+        }
+        range_ = stack.enter_context(shooting_range(folder, environ))
+        return drilled(range_, server.kill, server.start)
 
 
 @dataclass
