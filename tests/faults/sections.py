@@ -14,6 +14,7 @@ from tests.faults.audit import Report
 from tests.faults.fire import Range, shooting_range, under_fire
 from tests.faults.keys import Keyed, many_with_one_key
 from tests.faults.kills import killed, killing_range, plan_kills, targets_of
+from tests.faults.model import explore
 from tests.faults.opened import left_open
 from tests.faults.storage import (
     Drill,
@@ -234,6 +235,13 @@ def _drilled(name: str, found: Drill) -> Rows:
     yield zero(f"{name}: the books disagree", found.report.wrong().items())
 
 
+def model(sizes: Sizes) -> Rows:
+    """Steps that hypothesis deals, against the real services."""
+    with folder() as path:
+        explore(path, sizes.examples)
+    yield Row("examples of up to 12 orders, changes, fills and faults", str(sizes.examples), True)
+
+
 SECTIONS: dict[str, Section] = {
     "fire": Section("Orders at a fifth of faults, on SQLite", _fire("sqlite")),
     "fire-postgres": Section(
@@ -246,6 +254,7 @@ SECTIONS: dict[str, Section] = {
     "opened": Section("Intents that a crash left open", opened),
     "keys": Section("One idempotency key", keys),
     "storage": Section("Storage fails and comes back; the clock is set back", storage),
+    "model": Section("A model of orders, cancels, modifications, fills and faults", model),
     "swap": Section("The master contract swaps under look-ups", swap),
     "pacing": Section("Three times the allowance, on one host with four workers", pacing),
     "hosts": Section("Three times the allowance, on two hosts with one Redis", two_hosts),
