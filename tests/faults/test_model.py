@@ -1,4 +1,4 @@
-"""Orders, cancels, modifications, fills and faults agree with the books (a few examples of many)."""
+"""Orders, cancels, modifications, fills and faults agree with the books: a few examples."""
 
 from __future__ import annotations
 
