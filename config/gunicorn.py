@@ -89,6 +89,17 @@ def post_worker_init(worker: Any) -> None:
             os.kill(old, signal.SIGTERM)
 
 
+def pre_exec(server: Any) -> None:
+    """Run the new master by the Python of the folder that the service was started from.
+
+    gunicorn would take the one that runs now, which belongs to the release of now: the first line
+    of a script in a virtual environment names the release and not the link that leads to it.
+    """
+    python = Path(server.START_CTX["args"][1]).with_name("python")
+    if python.is_absolute() and python.exists():
+        server.START_CTX[0] = server.START_CTX["args"][0] = str(python)
+
+
 def on_exit(server: Any) -> None:
     """Say that the service is about to end, unless another master serves: a newer, or an older."""
     if not server.reexec_pid and not _old_master():

@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 import cli
-from tests.operations.serving import free_port, gone, wait_for
+from tests.operations.serving import copy_project, free_port, gone, wait_for
 from tests.support.notify_socket import NotifySocket, notify_socket
 from tests.support.stacks import environment
 from utils.config import ROOT
@@ -36,15 +36,16 @@ class Service:
     """gunicorn with the project's configuration, told of a notification socket."""
 
     def __init__(
-        self, folder: Path, heard: NotifySocket, *words: str, **environ: str
+        self, folder: Path, heard: NotifySocket, *words: str, program: Path | None = None,
+        folder_of_release: Path = ROOT, **environ: str,
     ) -> None:
         self.port = free_port()
-        gunicorn = Path(sys.executable).with_name("gunicorn")
+        gunicorn = program or Path(sys.executable).with_name("gunicorn")
         self.process = subprocess.Popen(
             [gunicorn, "--config", "config/gunicorn.py", *words],
-            cwd=ROOT,
+            cwd=folder_of_release,
             env={
-                **os.environ, **environment(),
+                **os.environ, **environment(), "PWD": str(folder_of_release),
                 "NOTIFY_SOCKET": heard.address, "WATCHDOG_USEC": "800000",
                 "PORT": str(self.port), "LOG_DIR": str(folder / "log"),
                 "LOG_CONSOLE_LEVEL": "CRITICAL", "STATE_DIR": str(folder / "run"),
@@ -112,31 +113,65 @@ def test_ready_alive_reloading_replaced_stopping(tmp_path: Path, heard: NotifySo
         end(*masters)
 
 
-def test_a_release_that_does_not_start_leaves_the_old_one_serving(
+SERVED = (
+    "app.py", "blueprints", "broker", "cli", "config", "database", "migrations", "services",
+    "static", "templates", "utils",
+)  # fmt: skip
+
+
+def release(folder: Path, version: str) -> Path:
+    """A release as deploy/README.md lays it out, whose programs name it in their first line."""
+    made = folder / "releases" / version
+    programs = made / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    copy_project(made, *SERVED)
+    python = f'#!/bin/sh\nRELEASE={version} exec {sys.executable} "$@"\n'
+    gunicorn = f"#!{programs}/python\nfrom gunicorn.app.wsgiapp import run\nrun()\n"
+    for name, text in (("python", python), ("gunicorn", gunicorn)):
+        (programs / name).write_text(text, encoding="utf-8")
+        (programs / name).chmod(0o755)
+    return made
+
+
+def test_a_new_release_takes_over_and_one_that_does_not_start_does_not(
     tmp_path: Path, heard: NotifySocket
 ) -> None:
-    """The new master runs the gunicorn of its folder, and that one is broken."""
-    release = tmp_path / "current"
-    release.mkdir()
-    for name in ("app.py", "blueprints", "broker", "cli", "config", "database", "migrations",
-                 "services", "static", "templates", "utils"):  # fmt: skip
-        (release / name).symlink_to(ROOT / name)
-    service = Service(tmp_path, heard, "--chdir", str(release))
+    first, broken, second = (release(tmp_path, name) for name in ("v1", "broken", "v2"))
+    (broken / "app.py").write_text("raise RuntimeError('broken on purpose')\n", encoding="utf-8")
+    current = tmp_path / "current"
+    current.symlink_to(first)
+
+    def point_to(made: Path) -> None:
+        (tmp_path / "next").symlink_to(made)
+        (tmp_path / "next").rename(current)
+
+    service = Service(
+        tmp_path, heard, program=current / ".venv/bin/gunicorn", folder_of_release=current
+    )
+    master, new = psutil.Process(service.process.pid), None
     try:
-        first = heard.hears("READY")
-        (release / "app.py").unlink()
-        (release / "app.py").write_text("raise RuntimeError('broken on purpose')\n")
+        worker = heard.hears("READY").pid
+        assert master.cwd() == str(first) and master.environ()["RELEASE"] == "v1"
+
+        point_to(broken)
         mark = len(heard.messages)
-        service.process.send_signal(signal.SIGUSR2)
-        wait_for(lambda: len(psutil.Process(service.process.pid).children()) > 1)
-        wait_for(lambda: len(psutil.Process(service.process.pid).children()) == 1)
+        master.send_signal(signal.SIGUSR2)
+        wait_for(lambda: len(master.children()) > 1)
+        wait_for(lambda: len(master.children()) == 1)
         assert service.status("/health/ready") == 200
         assert heard.saying("READY", mark) == heard.saying("STOPPING", mark) == []
-        wait_for(lambda: heard.saying("WATCHDOG", mark)[-1:])
-        assert {message.pid for message in heard.saying("WATCHDOG", mark)} == {first.pid}
+        wait_for(lambda: heard.saying("WATCHDOG", mark))
+        assert {message.pid for message in heard.saying("WATCHDOG", mark)} == {worker}
+
+        point_to(second)
+        mark = len(heard.messages)
+        master.send_signal(signal.SIGUSR2)
+        new = psutil.Process(int(heard.hears("READY", mark, 60).lines["MAINPID"]))
+        assert service.process.wait(30) == 0
+        assert new.cwd() == str(second) and new.environ()["RELEASE"] == "v2"
+        assert service.status("/health/ready") == 200
     finally:
-        end(service.process.pid)
-        service.process.wait(10)
+        end(service.process.pid, *([new.pid] if new else []))
 
 
 def test_a_worker_whose_order_path_hangs_stops_feeding_and_is_replaced(
