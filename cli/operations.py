@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 
 import click
 
@@ -20,6 +21,7 @@ from cli.support import (
 from database.journal import IntentState
 from services.kill_switch import SquareOff
 from services.settlements import OUTCOMES
+from utils.clock import IST
 from utils.config import PATHS, display
 
 
@@ -68,6 +70,18 @@ def settle(reference: str, outcome: str, reason: str, order_id: str) -> None:
         operator(), reference, IntentState(outcome), reason, order_id
     )
     click.echo(f"Order {settled.reference} is {settled.state.value}.")
+
+
+@orders.command("prune")
+@click.option(
+    "--before", required=True, type=click.DateTime(["%Y-%m-%d"]),
+    help="A day in India, at least 90 days ago; orders of that day and later stay.",
+)
+@command
+def prune(before: datetime) -> None:
+    """Delete old orders from the journal. Back it up first: nothing else keeps them."""
+    deleted = gateway().settlements.prune(operator(), before.replace(tzinfo=IST))
+    click.echo(f"{deleted} orders were deleted.")
 
 
 @click.command()

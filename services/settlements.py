@@ -3,11 +3,13 @@
 A venue's book holds one day, so the reconciler leaves an unknown order of an earlier day unknown,
 with an alarm. A person can look into trades, positions and contract notes; their word is a journal
 event and an entry of the audit, with their name and reason, and follows the same rules of state.
+Nothing of the journal is deleted by itself either: that, too, is a person's word.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from broker.base import Clock
 from database import audit, journal
@@ -18,6 +20,9 @@ from services.errors import Conflict, InvalidRequest, NotFoundHere
 from services.recording import storage_needed
 
 OUTCOMES = (IntentState.ACCEPTED, IntentState.REJECTED, IntentState.ABSENT)
+
+KEPT_AT_LEAST = timedelta(days=90)
+"""Idempotency keys, alarms and a quarter's books refer to these orders."""
 
 _OPEN_TO_A_PERSON = (IntentState.UNKNOWN, IntentState.ABSENT)
 
@@ -71,6 +76,25 @@ class Settlements:
                 },
             )
         return replace(intent, state=outcome, broker_order_id=order_id or intent.broker_order_id)
+
+    def prune(self, who: Principal, before: datetime) -> int:
+        """Delete the orders that were created before then and have an outcome; how many.
+
+        `InvalidRequest` for what is younger than `KEPT_AT_LEAST`. What is unsettled is kept.
+        """
+        who.demand("admin")
+        at = self._clock.now()
+        if before > at - KEPT_AT_LEAST:
+            raise InvalidRequest(
+                f"Orders of the last {KEPT_AT_LEAST.days} days are kept.", field="before"
+            )
+        with storage_needed(), self._database.write() as conn:
+            deleted = journal.prune(conn, before)
+            audit.record(
+                conn, who.name, "orders pruned", at=at,
+                detail={"before": before.isoformat(), "deleted": str(deleted)},
+            )
+        return deleted
 
     def _check(self, outcome: IntentState, reason: str, order_id: str) -> None:
         if outcome not in OUTCOMES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -393,6 +394,13 @@ def test_orders_are_settled_by_hand(shell: Shell) -> None:
     assert "has the broker's order id" in shell.fails(*words, "--order-id", "7")
     assert shell.ok(*words) == "Order R-1 is absent.\n"
     assert "is known" in shell.ok("orders", "open")
+    today = at.date().isoformat()
+    assert "last 90 days are kept" in shell.fails("orders", "prune", "--before", today)
+    shell.stack.clock.advance(91 * 86_400)
+    assert shell.ok("orders", "prune", "--before", today) == "0 orders were deleted.\n"
+    shell.stack.clock.advance(86_400)
+    tomorrow = (at.date() + timedelta(days=1)).isoformat()
+    assert shell.ok("orders", "prune", "--before", tomorrow) == "1 orders were deleted.\n"
 
 
 def test_alarms_reconcile_and_configuration(shell: Shell) -> None:
