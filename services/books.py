@@ -79,6 +79,15 @@ class Books:
         """Net positions, carried forward ones included."""
         return self._get(account, "position book", _positions, deadline, max_age)
 
+    def kept_positions(
+        self, account: Account, deadline: Deadline, max_age: float
+    ) -> list[Position]:
+        """Net positions as they were at most `max_age` seconds ago, whatever was sent since then.
+
+        Only for who adds the fills of a book read now to them: see `services.lagging`.
+        """
+        return self._get(account, "kept positions", _positions, deadline, max_age).value
+
     def day_positions(
         self, account: Account, deadline: Deadline, *, max_age: float = 0.0
     ) -> Copy[list[Position]]:

@@ -52,12 +52,15 @@ class LagWatch:
         orders: Sequence[Order],
         matters: Callable[[Key], bool],
         deadline: Deadline,
+        *,
+        max_age: float = 0.0,
     ) -> tuple[list[Position], dict[Key, Missing]]:
         """The net positions, and what they lack of the fills of these orders; mostly nothing.
 
         `orders` is a book that was read before. The day's positions are read only when one of the
         fills is fresh and of a product that may be carried forward; and they are read first, so
-        that what they show is in the net positions as well.
+        that what they show is in the net positions as well. Who adds what is missing may take net
+        positions of `max_age` seconds ago, where no product needs the day's.
         """
         recent = {key for key in recently_filled(orders, self._clock.now()) if matters(key)}
         carried = {key for key in recent if key[1] is not Product.MIS}
@@ -65,7 +68,10 @@ class LagWatch:
         if carried:
             day = self._books.day_positions(account, deadline).value
             found = lacking(orders, day, carried)
-        net = self._books.positions(account, deadline).value
+        if max_age and not carried:
+            net = self._books.kept_positions(account, deadline, max_age)
+        else:
+            net = self._books.positions(account, deadline).value
         return net, found | lacking(orders, net, recent - carried)
 
 

@@ -32,7 +32,7 @@ from services.errors import (
 )
 from services.exposure import ExposureReader, is_flying, key_of, lock_name
 from services.flags import KILL_SWITCH, FlagService
-from services.locks import NamedLocks
+from services.locks import LockBusy, NamedLocks
 from services.recording import storage_needed
 from services.risk_facts import RiskReader
 from services.risk_limits import NO_LIMITS, RiskLimits, RiskLimitService, variable_of
@@ -194,8 +194,7 @@ class EntryControl:
     ) -> Admission:
         sums = any(rule.sums for rule in rules)
         if sums:
-            name = f"risk/{wish.account.id}"
-            held.enter_context(self._locks.lock(name, deadline.remaining() * LOCK_SHARE))
+            self._queue_up(wish.account, deadline, held)
         facts = self._reader.facts(wish, deadline)
         for rule in rules:
             if wish.replaces is not None and not wish.enlarges and not rule.on_price:
@@ -212,6 +211,19 @@ class EntryControl:
                     code=f"risk_{rule.name}",
                 )
         return Admission(Priority.ENTRY, held=sums, warnings=self.warnings(wish, limits))
+
+    def _queue_up(self, account: Account, deadline: Deadline, held: ExitStack) -> None:
+        """Be alone among the orders of the account that are checked."""
+        try:
+            held.enter_context(
+                self._locks.lock(f"risk/{account.id}", deadline.remaining() * LOCK_SHARE)
+            )
+        except LockBusy:
+            raise LockBusy(
+                f"Other orders of '{account.label}' are being held against its limits. Nothing "
+                "was sent; try again in a moment.",
+                retry_after=1.0,
+            ) from None
 
     def _unreadable(self, wish: Wish, rule: Rule, error: Exception) -> RiskUnreadable:
         words = error.message if isinstance(error, BrokerError | ServiceError) else f"{error}."

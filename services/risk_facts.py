@@ -19,7 +19,7 @@ from database import risk as days
 from database.engine import Database
 from database.journal import Intent, IntentKind
 from services.accounts import Account
-from services.books import Books
+from services.books import COPY_AGE, Books
 from services.exposure import UNSEEN_FOR
 from services.lagging import Key, LagWatch, Missing
 from services.market_data import MarketDataService
@@ -96,8 +96,10 @@ class RiskReader:
     def positions(
         self, account: Account, orders: list[Order], ref: InstrumentRef, deadline: Deadline
     ) -> tuple[list[Position], dict[Key, Missing]]:
-        """The positions, read now, and the fills that they lack in one instrument."""
-        return self._lag.positions(account, orders, lambda key: key[0] == ref, deadline)
+        """The positions of a second ago at most, and the fills that they lack in one instrument."""
+        return self._lag.positions(
+            account, orders, lambda key: key[0] == ref, deadline, max_age=COPY_AGE
+        )
 
     def funds(self, account: Account, deadline: Deadline) -> Funds:
         """The account's limits, read now."""
@@ -108,7 +110,7 @@ class RiskReader:
     ) -> Decimal:
         """Profit or loss of the position book. Raises when an open position has no price."""
         if positions is None:
-            positions = self._books.positions(account, deadline).value
+            positions = self._books.kept_positions(account, deadline, COPY_AGE)
         unknown = [
             row.instrument for row in positions
             if row.quantity and (row.realised is None or row.unrealised is None)

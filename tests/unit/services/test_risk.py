@@ -190,7 +190,9 @@ def test_orders_of_the_day_count_whoever_made_them_and_whatever_became_of_them(
         place(trader)
 
 
-def test_what_rests_and_what_others_hold_counts_for_the_position(trader: Trader) -> None:
+def test_what_rests_and_what_others_hold_counts_for_the_position(
+    trader: Trader, clock: ManualClock
+) -> None:
     limit(trader, max_position_quantity="100")
     trader.venue.opening[KEY] = 60
     trader.venue.opening[ref_of("INFY"), Product.CNC] = -50  # another product sets nothing off
@@ -198,6 +200,7 @@ def test_what_rests_and_what_others_hold_counts_for_the_position(trader: Trader)
     with pytest.raises(RiskLimit, match="may come to 101"):
         place(trader, draft(quantity=11))
     place(trader, draft(quantity=10))
+    clock.advance(1.1)
     with pytest.raises(RiskLimit, match="the short position in 'INFY' may come to 101"):
         place(trader, draft(Side.SELL, 121))
 
@@ -210,6 +213,21 @@ def test_a_fill_that_the_position_book_lacks_counts(trader: Trader) -> None:
     with pytest.raises(RiskLimit, match="may come to 101"):
         place(trader, draft(quantity=11))
     assert place(trader, draft(quantity=10)).order_id
+
+
+def test_entries_of_one_second_share_a_read_of_the_positions(
+    trader: Trader, clock: ManualClock
+) -> None:
+    """XTS lets it be read once a second; the fills since then come from the order book."""
+    limit(trader, max_position_quantity="25")
+    for _ in range(2):
+        place(trader)
+    assert trader.venue.calls("positions") == 1
+    with pytest.raises(RiskLimit, match="may come to 30"):
+        place(trader)
+    clock.advance(1.1)
+    place(trader, draft(quantity=5))
+    assert trader.venue.net()[KEY] == 25
 
 
 def test_a_working_stop_bounds_the_risk_of_a_trade(trader: Trader) -> None:
@@ -226,8 +244,10 @@ def test_a_working_stop_bounds_the_risk_of_a_trade(trader: Trader) -> None:
 # Result of the day -----------------------------------------------------------------------------
 
 
-def results(trader: Trader, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Sets what the venue says of the day's profit."""
+def results(
+    trader: Trader, monkeypatch: pytest.MonkeyPatch, clock: ManualClock
+) -> Callable[[str], None]:
+    """Sets what the venue says of the day's profit, and lets a second go by."""
     told = [Decimal(0)]
 
     def positions(
@@ -244,12 +264,15 @@ def results(trader: Trader, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 
     def say(text: str) -> None:
         told[0] = Decimal(text)
+        clock.advance(1.1)
 
     return say
 
 
-def test_a_loss_of_the_day_stops_entries(trader: Trader, monkeypatch: pytest.MonkeyPatch) -> None:
-    say = results(trader, monkeypatch)
+def test_a_loss_of_the_day_stops_entries(
+    trader: Trader, monkeypatch: pytest.MonkeyPatch, clock: ManualClock
+) -> None:
+    say = results(trader, monkeypatch, clock)
     limit(trader, max_daily_loss="500")
     say("-499.99")
     place(trader)
@@ -261,7 +284,7 @@ def test_a_loss_of_the_day_stops_entries(trader: Trader, monkeypatch: pytest.Mon
 def test_a_drawdown_is_counted_from_the_best_result_of_the_day(
     trader: Trader, monkeypatch: pytest.MonkeyPatch, clock: ManualClock
 ) -> None:
-    say = results(trader, monkeypatch)
+    say = results(trader, monkeypatch, clock)
     limit(trader, max_drawdown_percent="10")
     trader.stack.sessions.connection(trader.account)
     say("300")
@@ -283,9 +306,9 @@ def test_a_drawdown_is_counted_from_the_best_result_of_the_day(
 
 
 def test_a_loss_that_is_reached_is_an_alarm(
-    trader: Trader, monkeypatch: pytest.MonkeyPatch
+    trader: Trader, monkeypatch: pytest.MonkeyPatch, clock: ManualClock
 ) -> None:
-    say = results(trader, monkeypatch)
+    say = results(trader, monkeypatch, clock)
     say("-600")
     trader.stack.sessions.connection(trader.account)
     assert trader.desk.risk_watch.look() == {}  # no rule, no read
@@ -293,6 +316,7 @@ def test_a_loss_that_is_reached_is_an_alarm(
     limit(trader, max_daily_loss="500")
     trader.desk.risk_watch.look()
     assert trader.alarms() == [LOSS_REACHED]
+    clock.advance(1.1)
     trader.venue.script("positions", "fail")
     assert trader.desk.risk_watch.look() == {}
     limit(trader, max_daily_loss="700")
