@@ -152,6 +152,10 @@ class Changer:
             trigger_price=draft.trigger_price,
             disclosed_quantity=draft.disclosed_quantity,
         )
+
+        def last_look() -> None:
+            self._entries.last_look(located.account)
+
         wish = Wish(
             located.account, record, self._accounts.broker_info(located.account.broker),
             draft.side, draft.order_type, draft.product, draft.quantity, draft.price,
@@ -159,8 +163,10 @@ class Changer:
         )
         with ExitStack() as held:
             admission = self._admit(wish, intent, deadline, held)
+            adds = wish.enlarges and admission.priority is Priority.ENTRY
             job = Job(
-                located.account, intent, Operation.MODIFY, admission.priority, deadline, send
+                located.account, intent, Operation.MODIFY, admission.priority, deadline, send,
+                last_look if adds else None,
             )
             entry = self._dispatcher.begin(job) if admission.held else None
         return self._submit(job, entry, admission.warnings)

@@ -63,16 +63,28 @@ class Wish:
 
     @property
     def enlarges(self) -> bool:
-        """Whether a modification asks for more: quantity, value, another product or the market."""
+        """Whether a modification asks for more: quantity, value, another product, or to be filled
+        sooner.
+        """
         row = self.replaces
         if row is None:
             return True
         return (
             self.quantity > row.quantity
             or self.product is not row.product
+            or self.order_type is not row.order_type
             or self.quantity * self.own_price > row.quantity * (row.price or row.trigger_price)
-            or (self.order_type is OrderType.MARKET and row.order_type is not OrderType.MARKET)
+            or self._comes_nearer(row)
         )
+
+    def _comes_nearer(self, row: Order) -> bool:
+        """Whether the new prices are nearer to the market: a limit that gives, a stop that takes
+        less to be triggered.
+        """
+        price, trigger = self.price - row.price, self.trigger_price - row.trigger_price
+        if self.side is Side.SELL:
+            price, trigger = -price, -trigger
+        return price > 0 or trigger < 0
 
     @property
     def reprices(self) -> bool:

@@ -552,13 +552,21 @@ def test_a_modification_in_flight_counts(trader: Trader) -> None:
 
 
 def test_a_new_price_is_held_against_the_band_in_both_directions(trader: Trader) -> None:
-    row = resting(trader, Side.SELL, 10, "110")
+    row = resting(trader, Side.BUY, 10, "110")
     limit(trader, price_band_percent="5", max_order_quantity="1")
+
+    def at(price: str) -> Placed:
+        return modify(trader, row.order_id, draft(quantity=10, order_type=LIMIT, price=price))
+
     with pytest.raises(RiskLimit, match="RISK_PRICE_BAND_PERCENT"):
-        modify(trader, row.order_id, draft(Side.SELL, 10, order_type=LIMIT, price="90"))
-    assert modify(
-        trader, row.order_id, draft(Side.SELL, 10, order_type=LIMIT, price="108")
-    ).order_id
+        at("104")
+    assert at("105").order_id  # further away from the market, and within the band
+    with pytest.raises(RiskLimit, match="RISK_MAX_ORDER_QUANTITY"):
+        at("106")  # nearer to the market: an entry like a new one
+    limit(trader, max_order_quantity="10")
+    with pytest.raises(RiskLimit, match="RISK_PRICE_BAND_PERCENT"):
+        at("116")
+    assert at("115").order_id
 
 
 def test_a_stop_that_follows_the_price_passes(trader: Trader) -> None:
