@@ -11,6 +11,7 @@ on one host is the same in all processes until it boots anew.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import hashlib
@@ -50,6 +51,13 @@ _OWNERS = _HELD + _HELD_ROWS
 _RING = _OWNERS + _HELD_ROWS
 _RING_SIZE = 8192
 TABLE_BYTES = 8 * (_RING + _RING_SIZE)
+
+
+# The system call without giving the interpreter away, for locks that do not wait: who gave it away
+# while it holds the lock waited for its turn among all threads, and all that need the lock with it.
+_flock = ctypes.PyDLL(None).flock
+_flock.argtypes = (ctypes.c_int, ctypes.c_int)
+_flock.restype = ctypes.c_int
 
 
 class SlotsUnavailable(Exception):
@@ -296,14 +304,15 @@ class FileSlotStore(_TableStore):
         if self._pid != os.getpid():
             self._reopen()
         with self._mutex:
-            try:
-                fcntl.flock(self._lock_file, fcntl.LOCK_EX)
-            except OSError as error:
-                raise _unavailable(error) from error
+            if _flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB) != 0:
+                try:
+                    fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+                except OSError as error:
+                    raise _unavailable(error) from error
             try:
                 yield
             finally:
-                fcntl.flock(self._lock_file, fcntl.LOCK_UN)
+                _flock(self._lock_file, fcntl.LOCK_UN)
 
     def _reopen(self) -> None:
         """Open the lock anew in every process: a file that was inherited shares its lock."""

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-SHORT = 0.0005
+SHORT = 0.002
 """Seconds for which a thread keeps the interpreter while work gives way."""
 
 _guard = threading.Lock()
@@ -23,7 +23,7 @@ _usual = 0.0
 
 @contextmanager
 def giving_way() -> Iterator[None]:
-    """While the block runs, whoever wants the interpreter has it within half a millisecond."""
+    """While the block runs, whoever wants the interpreter has it within two milliseconds."""
     global _giving, _usual
     with _guard:
         _giving += 1

@@ -280,6 +280,7 @@ def test_lock_that_is_gone_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     with monkeypatch.context() as patched:
+        patched.setattr(slots, "_flock", lambda *_: -1)
         patched.setattr(slots.fcntl, "flock", fails)
         with pytest.raises(SlotsUnavailable, match="locks"):
             store.acquire([SECOND], Priority.ENTRY, 3)
