@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from flask import Flask
 
-from cli import accounts, backup, brokers, exposure, jobs, keys, operations, users, watching
+from cli import (
+    accounts,
+    backup,
+    brokers,
+    exposure,
+    jobs,
+    keys,
+    operations,
+    sample,
+    users,
+    watching,
+)
 
 
 def register(app: Flask) -> None:
@@ -22,6 +33,7 @@ def register(app: Flask) -> None:
         jobs.jobs,
         exposure.exposure,
         backup.backup,
+        sample.sample_data,
         operations.orders,
         operations.kill,
         operations.ready,

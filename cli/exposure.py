@@ -59,13 +59,7 @@ def show_exposure(broker: str, as_json: bool) -> None:
 @command
 def cancel_orders(broker: str, as_json: bool) -> None:
     """Cancel every working order, also those that came from elsewhere, and verify it."""
-
-    def close(account: Account, provenance: Provenance) -> Sequence[ChildResult]:
-        return (
-            gateway().baskets.cancel_all(operator(), account, provenance=provenance).children
-        )
-
-    _tell(*_end(broker, close), as_json=as_json)
+    _tell(*_cancel(broker), as_json=as_json)
 
 
 @exposure.command("square-off")
@@ -74,7 +68,38 @@ def cancel_orders(broker: str, as_json: bool) -> None:
 @command
 def square_off(broker: str, as_json: bool) -> None:
     """Close every open position at the market, and wait until the books show none."""
+    _tell(*_close(broker), as_json=as_json)
 
+
+@exposure.command("end")
+@only_of
+@click.option("--orders", is_flag=True, help="Cancel the working orders.")
+@click.option("--positions", is_flag=True, help="Close the open positions.")
+@command
+def end(broker: str, orders: bool, positions: bool) -> None:
+    """Both, in one process and for scripts: a document of what became of each (JSON)."""
+    told: dict[str, Any] = {}
+    for wanted, name, work in (
+        (orders, "cancel-orders", _cancel), (positions, "square-off", _close)
+    ):
+        if wanted:
+            rows, problems = work(broker)
+            told[name] = {"results": rows, "problems": problems}
+    dump(told)
+    if any(part["problems"] for part in told.values()):
+        fail("Not everything was ended.")
+
+
+def _cancel(broker: str) -> tuple[list[dict[str, Any]], list[str]]:
+    def close(account: Account, provenance: Provenance) -> Sequence[ChildResult]:
+        return (
+            gateway().baskets.cancel_all(operator(), account, provenance=provenance).children
+        )
+
+    return _end(broker, close)
+
+
+def _close(broker: str) -> tuple[list[dict[str, Any]], list[str]]:
     def close(account: Account, provenance: Provenance) -> Sequence[ChildResult]:
         return gateway().baskets.close_positions(operator(), account, provenance=provenance)
 
@@ -84,7 +109,7 @@ def square_off(broker: str, as_json: bool) -> None:
             problems += [f"Still open: {row}." for row in _left(account)]
         except (BrokerError, ServiceError) as error:
             problems.append(f"{account.label}: {error.message}")
-    _tell(rows, problems, as_json=as_json)
+    return rows, problems
 
 
 def _accounts(broker: str) -> list[Account]:

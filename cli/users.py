@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import asdict
 
 import click
@@ -10,6 +11,7 @@ from cli.support import (
     as_json,
     command,
     dump,
+    fail,
     first_line_of_stdin,
     gateway,
     operator,
@@ -28,18 +30,38 @@ def users() -> None:
 @click.option("--admin", is_flag=True, help="May manage users, brokers and master contracts.")
 @click.option("--email", default="", help="Where notifications go.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@click.option("--generate-password", is_flag=True, help="Make one at random, and print it once.")
+@click.option("--if-missing", is_flag=True, help="Do nothing when the user is there already.")
 @as_json
 @command
-def create(name: str, admin: bool, email: str, password_stdin: bool, as_json: bool) -> None:
-    """Create a user; asks for the password."""
-    password = (
-        first_line_of_stdin() if password_stdin else secret_from_user("Password", confirm=True)
-    )
+def create(
+    name: str, admin: bool, email: str, password_stdin: bool, generate_password: bool,
+    if_missing: bool, as_json: bool,
+) -> None:
+    """Create a user; asks for the password, unless an option says where it comes from.
+
+    There is no default password, and none is taken as an argument: arguments show in `ps`.
+    """
+    if password_stdin and generate_password:
+        fail("Take either --password-stdin or --generate-password.")
+    taken = {user.name.casefold() for user in gateway().access.list_users()}
+    if if_missing and name.casefold() in taken:
+        click.echo(f"User '{name}' is there already.", err=True)
+        return
+    if generate_password:
+        password = secrets.token_urlsafe(18)
+    elif password_stdin:
+        password = first_line_of_stdin()
+    else:
+        password = secret_from_user("Password", confirm=True)
     made = gateway().access.create_user(name, password, is_admin=admin, email=email or None)
     if as_json:
-        dump({"id": made.user_id, "name": made.name, "is_admin": made.is_admin})
-    else:
-        click.echo(f"User '{made.name}' exists.")
+        facts = {"id": made.user_id, "name": made.name, "is_admin": made.is_admin}
+        dump({**facts, "password": password} if generate_password else facts)
+        return
+    click.echo(f"User '{made.name}' exists.", err=generate_password)
+    if generate_password:
+        click.echo(password)
 
 
 @users.command("list")

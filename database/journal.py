@@ -31,9 +31,9 @@ from database.prepared import Prepared
 
 __all__ = [
     "LEGAL", "UNSETTLED", "Intent", "IntentEvent", "IntentKind", "IntentState", "absent",
-    "bear_out", "by_id", "by_tag", "by_tags", "change", "children", "events", "find", "get",
-    "in_flight", "list_intents", "new_intent", "note", "open_intents", "placed_as", "prune",
-    "send_again", "unseen", "working_quantity",
+    "bear_out", "by_id", "by_tag", "by_tags", "change", "children", "events", "find",
+    "forget_strategy", "get", "in_flight", "list_intents", "new_intent", "note", "open_intents",
+    "placed_as", "prune", "send_again", "unseen", "working_quantity",
 ]
 
 _intents: RowMapper[Intent] = RowMapper(Intent, OrderIntent)
@@ -349,6 +349,15 @@ def prune(conn: Connection, before: datetime) -> int:
     """Delete settled intents that were created before then, with their events; how many."""
     statement = sa.delete(_table).where(
         _table.c.created_at < before,
+        _table.c.state.not_in([state.value for state in UNSETTLED]),
+    )
+    return conn.execute(statement).rowcount
+
+
+def forget_strategy(conn: Connection, account_id: int, strategy: str) -> int:
+    """Delete an account's settled intents of a strategy, with their events (sample data alone)."""
+    statement = sa.delete(_table).where(
+        _table.c.account_id == account_id, _table.c.strategy == strategy,
         _table.c.state.not_in([state.value for state in UNSETTLED]),
     )
     return conn.execute(statement).rowcount

@@ -63,7 +63,7 @@ def deployments(state: Path) -> list[str]:
 
 
 def note(state: Path, version: str, outcome: str) -> None:
-    """Write down what became of a version: "deployed", "rolled_back" or "failed"."""
+    """Write down that a version was deployed, failed, or is what was rolled back to."""
     at = datetime.now(UTC).isoformat(timespec="seconds")
     with (state / "deployments.jsonl").open("a", encoding="utf-8") as stream:
         stream.write(json.dumps({"at": at, "version": version, "outcome": outcome}) + "\n")

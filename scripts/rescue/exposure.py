@@ -8,7 +8,7 @@ which orders may still work, and the positions are unknown: that is said, never 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 from scripts.rescue.installation import Installation
 from scripts.rescue.run import CommandFailed, run
-from scripts.rescue.service import application_command
+from scripts.rescue.service import application_command, application_environ
 from scripts.rescue.store import Store, StoreFailed
 
 _SECONDS = 25.0
@@ -63,15 +63,11 @@ class Desk:
                 problems.append(f"{folder.name}: {error}")
         raise CommandFailed("; ".join(problems) or "no application is there")
 
-    def run(self, *words: str) -> None:
-        """Run a command for what it does."""
-        self._ask(self.folders[0], words)
-
     def _ask(self, folder: Path, words: Sequence[str]) -> str:
         command, cwd = application_command(self._installation, self._method, folder, words)
-        environ: Mapping[str, str] = {"LOG_CONSOLE_LEVEL": "ERROR", **self._installation.variables}
         return run(
-            command, seconds=_SECONDS, cwd=cwd, env=environ, user=self._installation.user
+            command, seconds=_SECONDS, cwd=cwd, env=application_environ(self._installation),
+            user=self._installation.user,
         )
 
 

@@ -95,7 +95,7 @@ def find(
     if not chosen.is_file():
         raise Failed(Status.NOT_FOUND, f"There is no file of variables at {chosen}.")
     where = Path(state) if state else STATE if base else folder / "run"
-    return Installation(folder, base, chosen, where, _service_user(), dict(environ))
+    return Installation(folder, base, chosen, where, service_user(), dict(environ))
 
 
 def is_off(value: str | None) -> bool:
@@ -141,7 +141,7 @@ def tool(name: str) -> str | None:
     return shutil.which(name)
 
 
-def _service_user() -> str | None:
+def service_user() -> str | None:
     """The user to run the application's own commands as: only root has to change."""
     if os.geteuid() != 0:
         return None

@@ -46,6 +46,8 @@ class Service:
         stop: str = "", start: str = "",
     ) -> None:
         self._method = method
+        self._names = list(names)
+        self._own_commands = not (stop or start)
         self._stop, self._start = _commands(installation, method, names)
         if stop:
             self._stop = [shlex.split(stop)]
@@ -64,6 +66,29 @@ class Service:
     def start(self) -> None:
         """Start it; `Failed` when that was refused."""
         self._run(self._start, "started")
+
+    def replace(self) -> None:
+        """Have the code of now served: without a gap where that is possible, else by a restart.
+
+        Under systemd a running service is told by SIGUSR2 to start a second master, which takes the
+        socket over (deploy/README.md); if it does not come up, the old one goes on.
+        """
+        if self._method == "systemd" and self._own_commands and self._runs():
+            units = [f"{name}.service" for name in self._names]
+            signal = ["systemctl", "kill", "--kill-whom=main", "-s", "USR2", units[0]]
+            self._run([signal], "replaced")
+            if units[1:]:
+                self._run([["systemctl", "restart", *units[1:]]], "restarted")
+            return
+        self.stop()
+        self.start()
+
+    def _runs(self) -> bool:
+        try:
+            run(["systemctl", "is-active", "--quiet", f"{self._names[0]}.service"], seconds=10.0)
+        except CommandFailed:
+            return False
+        return True
 
     def _run(self, commands: Sequence[Sequence[str]], what: str) -> None:
         for command in commands:
@@ -114,3 +139,11 @@ def application_command(
     if python is None:
         raise CommandFailed(f"{release} has no virtual environment")
     return [str(python), "-m", "flask", "--app", "app", *words], release
+
+
+def application_environ(installation: Installation) -> dict[str, str]:
+    """The environment of such a command: the service's variables, and nothing of this script's."""
+    found = {"LOG_CONSOLE_LEVEL": "ERROR", **installation.variables}
+    for name in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE"):
+        found.pop(name, None)
+    return found

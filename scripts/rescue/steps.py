@@ -68,7 +68,7 @@ class Rollback:
         if only in (None, 4):
             self._verify(record)
         if only is None and record.facts.code_from not in ("", record.facts.code_to):
-            self._tell(record.facts.code_from)
+            self._tell(record.facts.code_to)
         record.log(f"Done in {time.monotonic() - began:.0f} s. The record: {record.folder}")
         record.log(f"To take it back: {record.folder}/tool/scripts/rollback.sh --undo"
                    f"{_where(plan)}")
@@ -76,9 +76,11 @@ class Rollback:
 
     def _tell(self, version: str) -> None:
         """Note the rollback where deployments are listed; that it can't be is no failure."""
-        deployments.note(self._plan.installation.state, version, "rolled_back")
-        with suppress(CommandFailed):
-            self._plan.desk().run("deployments", "record", version, "--outcome", "rolled_back")
+        plan = self._plan
+        deployments.note(plan.installation.state, version, "rolled_back")
+        with suppress(StoreFailed):
+            environment = plan.installation.variables.get("ENVIRONMENT", "development")
+            plan.store.note_deployment(version, "rolled_back", environment)
 
     def _record(self) -> Record:
         """The rollback that is in force, if it is this one; else a new one."""
@@ -118,23 +120,24 @@ class Rollback:
 
     def _end(self, record: Record, desk: Desk, *, cancel: bool, close: bool) -> None:
         """Cancel and close, where that was wanted; after step 1, so that nothing new comes."""
-        broker = ("--broker", self._plan.broker, "--json")
-        for wanted, word, status in (
-            (cancel, "cancel-orders", Status.ORDERS_LEFT),
-            (close, "square-off", Status.POSITIONS_LEFT),
-        ):
-            if not wanted:
-                continue
-            try:
-                answer = desk.ask("exposure", word, *broker)
-            except CommandFailed as error:
-                raise Failed(status, f"{word}: {error}") from None
-            record.keep(f"{word}.json", answer)
-            for row in answer["results"]:
+        wanted = [name for name, is_wanted in (("--orders", cancel), ("--positions", close))
+                  if is_wanted]
+        if not wanted:
+            return
+        statuses = {"cancel-orders": Status.ORDERS_LEFT, "square-off": Status.POSITIONS_LEFT}
+        try:
+            told = desk.ask("exposure", "end", "--broker", self._plan.broker, *wanted)
+        except CommandFailed as error:
+            status = Status.ORDERS_LEFT if cancel else Status.POSITIONS_LEFT
+            raise Failed(status, str(error)) from None
+        record.keep("ended.json", told)
+        for word, part in told.items():
+            for row in part["results"]:
                 record.log(f"  {word}: {row['account']} {row['symbol']} {row['quantity']} "
                            f"{row['status']} {row['message']}".rstrip())
-            if answer["problems"]:
-                raise Failed(status, f"{word}: {' '.join(answer['problems'])}")
+        for word, part in told.items():
+            if part["problems"]:
+                raise Failed(statuses[word], f"{word}: {' '.join(part['problems'])}")
 
     # Step 2 --------------------------------------------------------------------------------------
 

@@ -46,6 +46,9 @@ class Store(Protocol):
     def put_symbols(self, broker: str, folder: Path) -> int:
         """Put back what was saved, unless the broker has symbols; how many there are then."""
 
+    def note_deployment(self, version: str, outcome: str, environment: str) -> None:
+        """Record it where dashboards and `flask deployments list` look."""
+
     def orders_without_end(self, broker: str) -> list[dict[str, Any]]:
         """What the journal knows of orders of the last day that may still work."""
 
@@ -142,6 +145,14 @@ class SqliteStore:
             conn.execute("COMMIT")
         return found
 
+    def note_deployment(self, version: str, outcome: str, environment: str) -> None:
+        with self._open(self._path) as conn, _words():
+            conn.execute(
+                "INSERT INTO deployments (at, version, outcome, environment, actor, note) "
+                "VALUES (strftime('%Y-%m-%d %H:%M:%f000', 'now'), ?, ?, ?, ?, '')",
+                (version, outcome, environment, _BY),
+            )
+
     def orders_without_end(self, broker: str) -> list[dict[str, Any]]:
         sql = _JOURNAL.format(broker="?", since="datetime('now', '-1 day')")
         with self._open(self._path) as conn, _words():
@@ -223,6 +234,13 @@ class PostgresStore:
             columns = (folder / f"{table}.columns").read_text(encoding="utf-8")
             self._ask(f"COPY {table} ({columns}) FROM STDIN", stdin=folder / f"{table}.copy")
         return self.count_symbols(broker)
+
+    def note_deployment(self, version: str, outcome: str, environment: str) -> None:
+        values = ", ".join(_quoted(text) for text in (version, outcome, environment, _BY, ""))
+        self._ask(
+            "INSERT INTO deployments (at, version, outcome, environment, actor, note) "  # noqa: S608 - quoted
+            f"VALUES (now(), {values})"
+        )
 
     def orders_without_end(self, broker: str) -> list[dict[str, Any]]:
         rows = _JOURNAL.format(broker=_quoted(broker), since="now() - interval '1 day'")

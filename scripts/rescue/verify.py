@@ -6,22 +6,18 @@ commands are asked, which read the same switches and the same books.
 
 from __future__ import annotations
 
-import http.client
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from scripts.rescue.exposure import Desk, offered_in
+from scripts.rescue.http import Client
 from scripts.rescue.run import CommandFailed
 from scripts.rescue.statuses import Failed, Status
 
-_PAUSE = 0.2
-_SECONDS = 10.0
 _ALARMING = ("ERROR", "CRITICAL")
 
 
@@ -50,36 +46,29 @@ class Probe:
     key: str
     desk: Desk
 
+    @property
+    def _client(self) -> Client:
+        return Client(self.url, self.key)
+
     def await_answer(self, seconds: float) -> None:
         """Wait until the gateway serves; `Failed` when it does not in time."""
-        deadline = time.monotonic() + seconds
-        why = "it does not listen"
-        while True:
-            try:
-                status, _ = self._get("/health/ready")
-                if status == 200:
-                    return
-                why = f"it answers {status}"
-            except OSError as error:
-                why = str(error)
-            if time.monotonic() > deadline:
-                raise Failed(
-                    Status.NO_ANSWER,
-                    f"The gateway at {self.url} is not ready after {seconds:g} s: {why}.",
-                )
-            time.sleep(_PAUSE)
+        why = self._client.wait_until_ready(seconds)
+        if why:
+            raise Failed(
+                Status.NO_ANSWER,
+                f"The gateway at {self.url} is not ready after {seconds:g} s: {why}.",
+            )
 
     def look(self) -> Offer:
         """The brokers as they are offered now; `Failed` when nobody can say."""
         return self._over_http() if self.key else self._by_command()
 
     def _over_http(self) -> Offer:
-        brokers = self._api("GET", "/api/v1/brokers")["data"]
+        brokers = self._brokers()
         unread = []
         for row in brokers:
             for account in (one["account"] for one in row["accounts"] if one["connected"]):
-                body = {"apikey": self.key, "account": account}
-                status, found = self._request("POST", "/api/v1/orderbook", body)
+                status, found = self._client.post("/api/v1/orderbook", {"account": account})
                 if status != 200:
                     unread.append(f"{account}: {found.get('message', status)}")
         return Offer({row["name"]: row["connected"] for row in brokers}, unread)
@@ -104,34 +93,14 @@ class Probe:
                 Status.STILL_LISTED, f"The brokers can't be listed: {error}. Use --api-key-file."
             ) from None
 
-    def _api(self, method: str, path: str) -> Any:
-        status, answer = self._request(method, path, None)
+    def _brokers(self) -> Any:
+        status, answer = self._client.get("/api/v1/brokers")
         if status != 200:
             raise Failed(
-                Status.OTHERS_BROKEN, f"{path} answers {status}: {answer.get('message', '')}"
+                Status.OTHERS_BROKEN,
+                f"The list of brokers answers {status}: {answer.get('message', '')}",
             )
-        return answer
-
-    def _get(self, path: str) -> tuple[int, Any]:
-        return self._request("GET", path, None)
-
-    def _request(self, method: str, path: str, body: Any) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=_SECONDS)
-        headers = {"Content-Type": "application/json"}
-        if self.key:
-            headers["X-API-KEY"] = self.key
-        try:
-            connection.request(method, path, json.dumps(body) if body else None, headers)
-            answer = connection.getresponse()
-            content = answer.read()
-        except http.client.HTTPException as error:
-            raise OSError(f"no HTTP in the answer ({type(error).__name__})") from None
-        finally:
-            connection.close()
-        try:
-            return answer.status, json.loads(content)
-        except ValueError:
-            return answer.status, {}
+        return answer["data"]
 
 
 def errors_since(log: Path, since: datetime) -> list[str]:

@@ -39,13 +39,21 @@ class Prepared(Served):
         self.gateway = _NoServer()  # type: ignore[assignment]  # what `Served` stops at its end
 
 
+def say_version(folder: Path, version: str) -> None:
+    """Have the code in a folder say this version."""
+    file = folder / "utils" / "version.py"
+    text = file.read_text(encoding="utf-8")
+    old = text.partition('VERSION = "')[2].partition('"')[0]
+    file.write_text(text.replace(f'"{old}"', f'"{version}"'), encoding="utf-8")
+
+
 class _NoServer:
     def stop(self) -> None:
         pass
 
 
 class Installed:
-    """One installation with the releases 0.9.0 and 1.0.0; the newer one is `current`."""
+    """One installation with the release 0.9.0, and a checkout of 1.0.0 beside it."""
 
     def __init__(self, base: Path, variables: Mapping[str, str], key: str) -> None:
         self.base = base
@@ -63,27 +71,36 @@ class Installed:
             encoding="utf-8",
         )
         self.env_file.chmod(0o640)
-        for version in ("0.9.0", "1.0.0"):
-            self.add_release(version)
-        self.point_to("1.0.0")
+        first = self.base / "releases" / "0.9.0"
+        self.checkout = base / "checkout"
+        for folder, version in ((first, "0.9.0"), (self.checkout, "1.0.0")):
+            folder.mkdir()
+            copy_project(folder, *PARTS)
+            say_version(folder, version)
+        (first / ".venv").symlink_to(sys.prefix)
+        (base / "current").symlink_to(Path("releases") / "0.9.0")
+        self.git("init", "-q")
+        self.commit("1.0.0")
 
-    def add_release(self, version: str) -> Path:
-        """A copy of the project that says this version."""
-        folder = self.base / "releases" / version
-        folder.mkdir()
-        copy_project(folder, *PARTS)
-        (folder / ".venv").symlink_to(sys.prefix)
-        file = folder / "utils" / "version.py"
-        text = file.read_text(encoding="utf-8")
-        old = text.partition('VERSION = "')[2].partition('"')[0]
-        file.write_text(text.replace(f'"{old}"', f'"{version}"'), encoding="utf-8")
-        return folder
+    def git(self, *words: str) -> None:
+        """Run git in the checkout."""
+        identity = ("-c", "user.name=t", "-c", "user.email=t@example.com")
+        subprocess.run(["git", "-C", str(self.checkout), *identity, *words], check=True)
 
-    def point_to(self, version: str) -> None:
-        """What `current` leads to."""
-        link = self.base / "current"
-        link.unlink(missing_ok=True)
-        link.symlink_to(Path("releases") / version)
+    def commit(self, version: str) -> None:
+        """Commit what is in the checkout, under a tag."""
+        say_version(self.checkout, version)
+        self.git("add", "-A")
+        self.git("commit", "-qm", f"Release {version}")
+        self.git("tag", version)
+
+    def deploy(self, *options: str) -> subprocess.CompletedProcess[str]:
+        """Run deploy.sh out of the checkout; the packages are those of the tests."""
+        return self.script(
+            str(self.checkout / "scripts" / "deploy.sh"), "staging", "--app", str(self.base),
+            "--env-file", str(self.env_file), "--state", str(self.state), "--venv", sys.prefix,
+            "--method", "supervisor", "--yes", *options,
+        )
 
     @contextmanager
     def supervised(self) -> Iterator[None]:
@@ -193,7 +210,7 @@ def installed(folder: Path) -> Iterator[tuple[Installed, Prepared]]:
         data = folder / "data"
         data.mkdir()
         prepared = stack.enter_context(
-            Prepared(data, environ={"PORT": str(free_port())})
+            Prepared(data, environ={"PORT": str(free_port()), "ENVIRONMENT": "staging"})
         )
         installation = Installed(base, prepared.environ, prepared.key)
         stack.enter_context(installation.supervised())

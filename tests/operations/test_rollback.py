@@ -50,6 +50,13 @@ def exposure_of(here: Installed) -> dict[str, list[dict[str, object]]]:
 def test_deployed_traded_rolled_back_and_brought_back(drill: tuple[Installed, Prepared]) -> None:
     here, prepared = drill
     before = symbols(prepared)
+    assert here.version() == "0.9.0"
+    deployed = here.deploy("--watch", "2", "--every", "1", "--wait", "120")
+    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+    assert "Backed up." in deployed.stdout and "Migrated." in deployed.stdout
+    assert "watching" in deployed.stdout
+    assert here.version() == "1.0.0"
+    wait_for(lambda: here.brokers() == BROKERS)
     status, placed = here.order("jainam_prop")
     assert (status, placed["status"]) == (200, "success"), placed
     status, resting = here.order("jainam_prop", "LIMIT", "1200")
@@ -59,7 +66,7 @@ def test_deployed_traded_rolled_back_and_brought_back(drill: tuple[Installed, Pr
     assert dry.returncode == 0, dry.stderr
     assert "return from 1.0.0 to 0.9.0" in dry.stdout
     assert here.version() == "1.0.0"
-    assert not (here.state / "rollback").exists()
+    assert not (here.state / "rollback" / "open").exists()
 
     began = time.monotonic()
     done = here.rollback("--yes", "--cancel-orders", "--square-off")
@@ -71,8 +78,10 @@ def test_deployed_traded_rolled_back_and_brought_back(drill: tuple[Installed, Pr
     assert here.version() == "0.9.0"
     assert here.brokers() == {"wisdom": True}
     assert symbols(prepared) == {"wisdom": before["wisdom"]}
+    reached = len(prepared.simulator.orders("jainam-b"))
     status, refused = here.order("jainam_prop")
-    assert status == 409 and "JAINAM_ENABLED" in refused["message"], refused
+    assert status in (400, 409) and refused["status"] == "error", refused
+    assert len(prepared.simulator.orders("jainam-b")) == reached
     status, book = here.post("positionbook", account="jainam_prop")
     assert status == 200, book
     assert all(int(row["quantity"]) == 0 for row in book["data"]), book
@@ -130,6 +139,42 @@ def test_the_same_with_an_application_that_cannot_start(
     assert here.version() == "1.0.0"
     assert here.brokers() == BROKERS
     assert symbols(prepared) == before
+
+
+def test_a_version_that_does_not_serve_is_taken_back(drill: tuple[Installed, Prepared]) -> None:
+    here, _ = drill
+    (here.checkout / "config" / "gunicorn.py").write_text("raise SystemExit(1)\n", "utf-8")
+    here.commit("1.1.0")
+    done = here.deploy("--no-backup", "--wait", "4")
+    assert done.returncode in (14, 20), done.stdout + done.stderr
+    assert "TAKING BACK" in done.stderr and "1.0.0 serves again" in done.stderr
+    assert here.version() == "1.0.0"
+    assert (here.base / "current").resolve().name == "1.0.0"
+    listed = (here.state / "deployments.jsonl").read_text(encoding="utf-8").splitlines()
+    last = json.loads(listed[-1])
+    assert (last["version"], last["outcome"]) == ("1.1.0", "failed")
+
+
+def test_sample_data_is_loaded_cleared_and_loaded_again(drill: tuple[Installed, Prepared]) -> None:
+    here, prepared = drill
+
+    def sample() -> list[str]:
+        _, book = here.post("orderbook", account="wisdom")
+        return sorted(
+            row["order_status"] for row in book["data"]["orders"] if row["strategy"] == "sample"
+        )
+
+    options = ("--account", "wisdom")
+    assert "6 orders placed, 1 cancelled" in prepared.flask("sample-data", "load", *options)
+    wait_for(lambda: sample() == ["cancelled", *["complete"] * 4, "open"])
+    with pytest.raises(RuntimeError, match="loaded already"):
+        prepared.flask("sample-data", "load", *options)
+    assert "6 orders placed" in prepared.flask("sample-data", "reload", *options)
+    cleared = prepared.flask("sample-data", "clear", *options)
+    assert "3 orders placed, 1 cancelled, 10 taken out" in cleared
+    with sqlite3.connect(prepared.folder / "openalgo.db") as conn:
+        left = "SELECT count(*) FROM order_intents WHERE strategy = 'sample'"
+        assert conn.execute(left).fetchone() == (0,)
 
 
 def test_the_copy_that_is_kept_needs_nothing_of_the_releases(

@@ -193,6 +193,25 @@ def test_users(shell: Shell) -> None:
     assert "no user 'carl'" in shell.fails("users", "disable", "carl")
 
 
+def test_an_administrator_without_a_prompt(shell: Shell) -> None:
+    create = ("users", "create", "boss", "--admin", "--email", "boss@example.com")
+    result = shell(*create, "--generate-password")
+    assert result.exit_code == 0
+    password = result.stdout.strip()
+    assert result.stdout == f"{password}\n" and len(password) >= 24
+    principal = shell.stack.access.verify_login("boss", password)
+    assert principal is not None and principal.is_admin
+    assert json.loads(shell.ok("users", "list", "--json"))[0]["email"] == "boss@example.com"
+    again = shell("users", "create", "BOSS", "--admin", "--generate-password", "--if-missing")
+    assert (again.exit_code, again.stdout) == (0, "")
+    assert shell.stack.access.verify_login("boss", password) is not None
+    assert "either" in shell.fails(
+        "users", "create", "x", "--generate-password", "--password-stdin", stdin="y\n"
+    )
+    made = shell.ok("users", "create", "ben", "--generate-password", "--json")
+    assert shell.stack.access.verify_login("ben", json.loads(made)["password"]) is not None
+
+
 def test_passwords_are_not_echoed(shell: Shell) -> None:
     result = shell("users", "create", "asha", stdin="a long password\na long password\n")
     assert result.exit_code == 0

@@ -18,6 +18,7 @@ from database.engine import Database
 from database.journal import Intent, IntentKind, IntentState
 from scripts.rescue.statuses import MEANING, Status
 from scripts.rescue.store import Store, StoreFailed, open_store
+from services.deployments import DeploymentService
 from services.flags import FlagService
 from tests.support.clocks import ManualClock
 from tests.support.databases import KINDS, NOON, add_account, scratch_database
@@ -132,6 +133,14 @@ def test_the_journal_tells_which_orders_may_still_work(database: Database, store
         ("R0", None), ("R1", "77")
     ]
     assert store.orders_without_end("wisdom") == []
+
+
+def test_a_rollback_is_listed_among_the_deployments(database: Database, store: Store) -> None:
+    store.note_deployment("1.0.0-it's", "rolled_back", "production")
+    service = DeploymentService(database, ManualClock(NOON), "production")
+    (row,) = service.list(5)
+    assert (row.version, row.outcome, row.actor) == ("1.0.0-it's", "rolled_back", "rollback")
+    assert abs(row.at - datetime.now(UTC)) < timedelta(minutes=1)
 
 
 def test_a_database_that_is_not_there_is_said(tmp_path: Path) -> None:
