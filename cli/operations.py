@@ -225,5 +225,7 @@ def check(as_json: bool) -> None:
         for name in PATHS
     ]
     show(rows, ("variable", "value", "origin"), "", as_json=as_json)
+    for warning in settings.warnings:
+        click.echo(f"Warning: {warning}", err=True)
     if not as_json:
         click.echo(f"The configuration is valid{' (SANDBOX)' if settings.sandbox else ''}.")

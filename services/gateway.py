@@ -121,6 +121,8 @@ class Gateway:
         self.clock: Clock = clock or SystemClock()
         self.state_dir = state_dir(settings)
         self.registry = registry or discover()
+        for warning in settings.warnings:
+            log.warning("settings: %s", warning)
         for name, reason in self.registry.broken.items():
             log.error("the broker package %s can't be used: %s", name, reason)
         self.database = Database(

@@ -2,7 +2,8 @@
 
 Layers, each over the one before: defaults in code, `config/default.yaml`,
 `config/<ENVIRONMENT>.yaml` (or the file that `CONFIG_PATH` names), `run/<PORT>/sandbox.env` (only
-in the sandbox; written by whoever started the simulator), `.env`, and the environment.
+in the sandbox; written by whoever started the simulator), `.env`, what `SECRETS_COMMAND` prints,
+and the environment.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from utils.settings.layers import (
     yaml_layer,
 )
 from utils.settings.model import Settings
+from utils.settings.origins import manager_layer, with_new_names
 from utils.settings.rules import RULES
+from utils.version import VERSION
 
 __all__ = [
     "PATHS",
@@ -85,9 +88,15 @@ def load_settings(
     fault at once.
     """
     layers, faults = _layers(env_file, os.environ if environ is None else environ, root)
+    warnings: list[str] = []
+    for index, layer in enumerate(layers):
+        layers[index], found, said = with_new_names(layer, VERSION)
+        faults += found
+        warnings += said
     variables, found = merge(layers, SECRETS | _foreign_secrets(layers))
     faults += found
     faults += unknown_variables(layers, _KNOWN, _GUARDED)
+    variables.warnings = warnings
     settings, found = _validate(variables)
     faults += found
     blamed = {fault.variable for fault in faults}
@@ -105,8 +114,11 @@ def _layers(
     defaults, faults = yaml_layer(root / "config" / "default.yaml")
     dotenv, found = dotenv_layer(env_file)
     faults += found
-    upper = [dotenv, environment_layer(environ)]
-    early, _ = merge([defaults, *upper], SECRETS)
+    environment_variables = environment_layer(environ)
+    early, _ = merge([defaults, dotenv, environment_variables], SECRETS)
+    manager, found = manager_layer(early.get("SECRETS_COMMAND"), SECRETS)
+    faults += found
+    upper = [dotenv, manager, environment_variables]
     named = early.get("CONFIG_PATH")
     if named:
         chosen, found = yaml_layer(root / named, variable_naming_it="CONFIG_PATH")

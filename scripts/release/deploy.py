@@ -109,6 +109,8 @@ class Deployment:
             return Status.DECLINED
         with record.alone(here.state):
             (here.state / watch.BY_HAND).unlink(missing_ok=True)
+            if current and self._code.folder(current) and not codes.deployments(here.state):
+                codes.note(here.state, current, "deployed")  # before anybody kept a record
             before = watch.open_alarms(self._client)
             connected = watch.connected(self._client)
             release = self._install(name)

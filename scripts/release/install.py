@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from scripts.rescue.code import installed_at
 from scripts.rescue.installation import Installation
 from scripts.rescue.run import CommandFailed, run
 
@@ -86,7 +87,7 @@ def clear(here: Installation, keep: int, protected: set[str]) -> list[str]:
         return []
     found = sorted(
         (path for path in (here.base / "releases").iterdir() if path.is_dir()),
-        key=lambda path: path.stat().st_mtime, reverse=True,
+        key=installed_at, reverse=True,
     )
     gone = [path for path in found[keep:] if path.name not in protected]
     for path in gone:

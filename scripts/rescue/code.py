@@ -77,6 +77,18 @@ def _before(state: Path, current: str) -> str | None:
     return next((version for version in reversed(known) if version != current), None)
 
 
+def installed_at(release: Path) -> float:
+    """When a release was put in its place: its mark says so, else the oldest thing in it.
+
+    Not the folder's own time, which moves when Python writes its caches.
+    """
+    mark = release / ".installed"
+    if mark.exists():
+        return mark.stat().st_mtime
+    times = [path.lstat().st_ctime for path in release.iterdir()]
+    return min(times) if times else release.stat().st_mtime
+
+
 class Releases:
     """`<base>/current` is a link to `<base>/releases/<version>`."""
 
@@ -93,11 +105,11 @@ class Releases:
             return known
         folders = [row for row in (self._base / "releases").iterdir() if row.name != current]
         mine = self.folder(current)
-        age = mine.stat().st_mtime if mine else float("inf")
-        older = [row for row in folders if row.is_dir() and row.stat().st_mtime <= age]
+        age = installed_at(mine) if mine else float("inf")
+        older = [row for row in folders if row.is_dir() and installed_at(row) <= age]
         if not older:
             raise Failed(Status.NO_RELEASE, f"There is no release before {current}: use --to.")
-        return max(older, key=lambda row: row.stat().st_mtime).name
+        return max(older, key=installed_at).name
 
     def switch(self, version: str) -> str:
         target = self.folder(version)

@@ -38,6 +38,7 @@ class Variables:
 
     values: dict[str, Any] = field(default_factory=dict, repr=False)
     origins: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
     def get(self, variable: str) -> str:
         """A plain variable's text, "" when it is not set."""

@@ -140,6 +140,14 @@ class Settings(BaseSettings):
         "no backup can be read",
         default_text="written to .env at the first start in development",
     )
+    secrets_command: str = setting(
+        "Secrets",
+        "",
+        "a command that prints secrets at every start, as a JSON object or NAME=value lines: the "
+        "way to a secrets manager. No shell runs it",
+        example="aws secretsmanager get-secret-value --secret-id openalgo "
+        "--query SecretString --output text",
+    )
     metrics_token: SecretStr | None = setting(
         "Secrets", None, "bearer token that may read /metrics from elsewhere than this machine"
     )
@@ -468,6 +476,11 @@ class Settings(BaseSettings):
     def database_name(self) -> str:
         """The name of the database at its server; of SQLite, the path."""
         return urlsplit(self.database_url.get_secret_value()).path.strip("/")
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What works today and will not for ever, in sentences: names that were given up."""
+        return tuple(self._variables.warnings)
 
     @property
     def is_sqlite(self) -> bool:
