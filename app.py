@@ -23,7 +23,7 @@ import blueprints
 import cli
 from services.gateway import Gateway
 from utils import sandbox, systemd
-from utils.config import ConfigurationError, Settings, load_settings
+from utils.config import ConfigurationError, Settings, load_settings, plain
 from utils.logging import configure_logging
 from utils.watchdog import Watchdog
 
@@ -141,6 +141,7 @@ def create_app(
     app = GatewayApp("openalgo_brokers", static_folder=None, template_folder=None)
     app.config.update(
         SECRET_KEY=settings.secret_key.get_secret_value(),
+        SECRET_KEY_FALLBACKS=[key] if (key := plain(settings.secret_key_previous)) else None,
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=settings.session_cookie_secure,

@@ -69,10 +69,14 @@ def _refused() -> Response | None:
     settings = mounted().gateway.settings
     if not settings.enable_metrics:
         return reply(problem("not_found", "Metrics are switched off."), 404)
-    token = settings.metrics_token.get_secret_value() if settings.metrics_token else ""
+    tokens = [
+        secret.get_secret_value()
+        for secret in (settings.metrics_token, settings.metrics_token_previous)
+        if secret is not None
+    ]
     if not from_this_machine(request):
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if not token or not hmac.compare_digest(given.encode(), token.encode()):
+        if not any(hmac.compare_digest(given.encode(), token.encode()) for token in tokens):
             words = "Metrics are read on this machine, or with the bearer token METRICS_TOKEN."
             return reply(problem("forbidden", words), 403)
     return None

@@ -17,6 +17,7 @@ from cli import (
     keys,
     operations,
     sample,
+    secrets,
     users,
     watching,
 )
@@ -34,6 +35,7 @@ def register(app: Flask) -> None:
         exposure.exposure,
         backup.backup,
         sample.sample_data,
+        secrets.secrets,
         operations.orders,
         operations.kill,
         operations.ready,

@@ -219,6 +219,11 @@ def create_api_key(
     return KeyRow(key_id, user_id, prefix, name, scope, default_account, at, None, None)
 
 
+def rehash_key(conn: Connection, key_id: int, key_hash: str) -> None:
+    """Store a key's hash under another pepper."""
+    conn.execute(sa.update(ApiKey).where(ApiKey.id == key_id).values(key_hash=key_hash))
+
+
 def find_key(conn: Connection, key_hash: str) -> KeyRow | None:
     """The key with this hash, unless it was revoked or its user is disabled."""
     statement = _keys.select().join(User, User.id == ApiKey.user_id).where(

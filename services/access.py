@@ -107,7 +107,9 @@ def _start_thread(work: Callable[[], None]) -> None:
 
 
 class AccessService:
-    """Users and API keys. `pepper` keys the hashes of the API keys; changing it voids them all.
+    """Users and API keys. `pepper` keys the hashes of the API keys.
+
+    A key that was hashed with `previous_pepper` is still known, and hashed anew when it is used.
 
     `remember` is how many seconds a verified key is believed without asking the database,
     `note_every` how often, in seconds, the times of last use are written down, by `background`.
@@ -123,11 +125,13 @@ class AccessService:
         remember: float = 5.0,
         note_every: float = 60.0,
         background: Callable[[Callable[[], None]], None] = _start_thread,
+        previous_pepper: str = "",
     ) -> None:
         self._database = database
         self._flags = flags
         self._clock = clock
         self._pepper = pepper
+        self._previous_pepper = previous_pepper
         self._remember = remember
         self._note_every = note_every
         self._background = background
@@ -168,7 +172,7 @@ class AccessService:
         known = self._known.get(digest)
         if known is None or known[1] < now:
             self._misses += 1
-            return self._look_up(digest, known, stamp, now)
+            return self._look_up(key, digest, known, stamp, now)
         self._hits += 1
         principal = known[0]
         if principal is not None and principal.key_id is not None:
@@ -332,10 +336,11 @@ class AccessService:
         return _principal(row)
 
     def _look_up(
-        self, digest: str, known: tuple[Principal | None, float] | None, stamp: str, now: float
+        self, key: str, digest: str, known: tuple[Principal | None, float] | None, stamp: str,
+        now: float,
     ) -> Principal | None:
         try:
-            principal = self._read_key(digest)
+            principal = self._read_key(digest) or self._read_older_key(key, digest)
         except StorageError:
             if known is None:
                 raise
@@ -365,6 +370,19 @@ class AccessService:
         return Principal(
             owner.id, owner.name, owner.is_admin, scope, key.id, key.default_account or None
         )
+
+    def _read_older_key(self, key: str, digest: str) -> Principal | None:
+        """A key under the pepper of before; it is stored under the new one from now on."""
+        if not self._previous_pepper:
+            return None
+        principal = self._read_key(hash_api_key(key, self._previous_pepper))
+        if principal is not None and principal.key_id is not None:
+            try:
+                with self._database.write() as conn:
+                    users.rehash_key(conn, principal.key_id, digest)
+            except StorageError as error:
+                log.warning("an API key keeps the hash of the pepper before: %s", error)
+        return principal
 
     def _forget(self, stamp: str) -> None:
         with self._lock:

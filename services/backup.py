@@ -17,6 +17,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,12 @@ class BackupService:
         if self._mirror is not None:
             self._send(self._mirror)
         return made
+
+    def sealed_before(self) -> list[str]:
+        """The backups here that only the key of before opens."""
+        current = BackupService(replace(self._plan, previous_key=""), self._clock)
+        mine = {one.name for one in current.all()}
+        return [one.name for one in self.all() if one.name not in mine]
 
     def newest_at(self) -> datetime | None:
         """When the newest backup here was made."""
@@ -191,10 +198,10 @@ class BackupService:
             signed = json.loads(path.read_text(encoding="utf-8"))
             manifest = signed["manifest"]
             text = json.dumps(manifest, sort_keys=True)
-            expected = archive.signature(self._plan.key, text.encode())
+            expected = {archive.signature(key, text.encode()) for key in self._plan.keys}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise Unreadable(f"{path.name}: {error}") from None
-        if signed.get("signature") != expected:
+        if signed.get("signature") not in expected:
             raise Unreadable(f"{path.name}: it was changed, or signed with another BACKUP_KEY")
         files = [self._plan.folder / name for name in manifest["files"]]
         return Backup(
@@ -255,7 +262,7 @@ class BackupService:
                 part = SYMBOLS if file == backup.symbols_file else MAIN
                 folders[part] = work / f"opened-{part}"
                 folders[part].mkdir()
-                archive.unpack(path, folders[part], self._plan.key)
+                archive.unpack(path, folders[part], *self._plan.keys)
         except Unreadable as error:
             raise Unavailable(f"The backup {backup.name} can't be used: {error}.") from None
         return folders

@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -61,10 +61,13 @@ def pack(folder: Path, target: Path, key: str) -> str:
     return digest(target)
 
 
-def unpack(source: Path, folder: Path, key: str) -> None:
-    """Open a file that `pack` made. `Unreadable` when it cannot be trusted to the last byte."""
+def unpack(source: Path, folder: Path, *keys: str) -> None:
+    """Open a file that `pack` made with any of these keys.
+
+    `Unreadable` when it cannot be trusted to the last byte.
+    """
     with source.open("rb") as stream:
-        opening: Any = _Opening(stream, key)
+        opening: Any = _Opening(stream, keys)
         try:
             with tarfile.open(fileobj=opening, mode="r|gz") as tar:
                 tar.extractall(folder, filter="data")
@@ -109,11 +112,13 @@ class _Sealing:
 class _Opening:
     """A file to read from, whose bytes were sealed."""
 
-    def __init__(self, stream: BinaryIO, key: str) -> None:
+    def __init__(self, stream: BinaryIO, keys: Sequence[str]) -> None:
         head = stream.read(len(MAGIC) + 8 + _SALT)
         if len(head) < len(MAGIC) + 8 + _SALT or not head.startswith(MAGIC):
             raise Unreadable("this is no backup of ours")
-        if head[len(MAGIC) : len(MAGIC) + 8].hex() != key_name(key):
+        name = head[len(MAGIC) : len(MAGIC) + 8].hex()
+        key = next((one for one in keys if key_name(one) == name), None)
+        if key is None:
             raise Unreadable("it was made with another BACKUP_KEY")
         self._chunks = _chunks(stream, _cipher(key, head[-_SALT:]))
         self._ready = bytearray()

@@ -7,7 +7,7 @@ from datetime import timedelta
 from broker.base import Clock
 from services.backup import BackupPlan, BackupService
 from services.backup_s3 import Bucket, S3Mirror
-from utils.config import Settings, given
+from utils.config import Settings, given, plain
 
 
 def build_backups(settings: Settings, clock: Clock) -> BackupService:
@@ -19,6 +19,7 @@ def build_backups(settings: Settings, clock: Clock) -> BackupService:
         retention=timedelta(days=settings.backup_retention_days),
         keep=settings.backup_keep,
         settings=given(settings),
+        previous_key=plain(settings.backup_key_previous),
     )
     mirror = None
     access, secret = settings.backup_s3_access_key, settings.backup_s3_secret_key

@@ -39,7 +39,8 @@ class Mirror(Protocol):
 class BackupPlan:
     """What is backed up, where to, under which key, and for how long.
 
-    `settings`: the variables of the instance, as they go into the backup.
+    `settings`: the variables of the instance, as they go into the backup; `previous_key`: one that
+    older backups were sealed with.
     """
 
     database_url: str
@@ -48,6 +49,12 @@ class BackupPlan:
     retention: timedelta = timedelta(days=30)
     keep: int = 7
     settings: Mapping[str, str] | None = None
+    previous_key: str = ""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys that open backups, the newest first."""
+        return tuple(key for key in (self.key, self.previous_key) if key)
 
 
 @dataclass(frozen=True, slots=True)

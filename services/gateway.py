@@ -54,6 +54,7 @@ from services.quality import QualityService
 from services.readiness import ReadinessService
 from services.recovering import Recoverer
 from services.risk_limits import RiskLimitService
+from services.secret_ages import SecretService
 from services.sessions import SessionService
 from services.settlements import Settlements
 from services.shared_locks import SharedLocks
@@ -62,7 +63,7 @@ from services.trading_figures import TradingFigures
 from services.web_sessions import WebSessionService
 from utils import callers
 from utils.clock import SystemClock
-from utils.config import Settings
+from utils.config import Settings, plain
 from utils.trace import outgoing
 
 log = logging.getLogger(__name__)
@@ -130,7 +131,8 @@ class Gateway:
             pool_size=settings.db_pool_size,
             max_overflow=settings.db_max_overflow,
         )
-        vault = Vault(settings.secret_key.get_secret_value())
+        keys = (settings.secret_key, settings.secret_key_previous)
+        vault = Vault(*(text for key in keys if (text := plain(key))))
         room = WaitingRoom()
         self.redis = redis_client.link(settings, self.clock)
         self.locks = self._locks(room)
@@ -142,7 +144,8 @@ class Gateway:
         self.deployments = DeploymentService(self.database, self.clock, settings.environment)
         self.risk_limits = RiskLimitService(self.database, settings, self.flags, self.clock)
         self.access = AccessService(
-            self.database, self.flags, self.clock, settings.api_key_pepper.get_secret_value()
+            self.database, self.flags, self.clock, settings.api_key_pepper.get_secret_value(),
+            previous_pepper=plain(settings.api_key_pepper_previous),
         )
         self.web_sessions = WebSessionService(
             self.database, self.clock, lifetime_seconds=settings.session_lifetime
@@ -248,6 +251,9 @@ class Gateway:
         self.backup_schedule = BackupSchedule(
             self.backups, self.alarms, self.clock, timedelta(seconds=settings.backup_interval)
         )
+        self.secrets = SecretService(
+            settings, self.database, self.flags, self.alarms, self.backups, vault, self.clock
+        )
         self.scheduler = Scheduler(self.database, self.clock, may_lead=settings.run_jobs)
         self._was_reconciled = False
         self._is_settled_in = False
@@ -325,6 +331,7 @@ class Gateway:
         every("risk", RISK, self.risk_watch.look)
         every("anomalies", ANOMALIES, self._observer.forget_quiet)
         every("prune", PRUNE, self._prune)
+        every("secrets", PRUNE, self.secrets.look)
         every("backup", BACKUP_LOOK, self.backup_schedule.run)
         every("figures", FIGURES, self.figures.count_again, at_once=True)
         every("trading figures", TRADING_FIGURES, self._trading_figures.count)

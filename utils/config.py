@@ -45,6 +45,7 @@ __all__ = [
     "display",
     "given",
     "load_settings",
+    "plain",
     "value_of",
 ]
 
@@ -186,6 +187,11 @@ def value_of(settings: Settings, name: str) -> Any:
     return value
 
 
+def plain(secret: SecretStr | None) -> str:
+    """The text of a secret, "" where there is none."""
+    return "" if secret is None else secret.get_secret_value()
+
+
 def given(settings: Settings) -> dict[str, str]:
     """Every variable that an operator set, with open secrets: for backups, and only for them.
 
@@ -197,7 +203,7 @@ def given(settings: Settings) -> dict[str, str]:
         name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
         for name, value in settings._variables.values.items()
         if (name in PATHS or name.endswith(endings))
-        and name != "BACKUP_KEY"
+        and not name.startswith("BACKUP_KEY")
         and settings.origin(name) not in shipped
     }
 

@@ -64,6 +64,34 @@ def ensure_secrets(path: Path, environ: Mapping[str, str] = os.environ) -> list[
         os.close(descriptor)
 
 
+def set_variables(path: Path, changes: Mapping[str, str | None]) -> None:
+    """Set variables in a file, or take them out (None); other lines stay as they are.
+
+    The file, or what a link leads to, is replaced as a whole and keeps its owner and its mode.
+    """
+    real = path.resolve()
+    text = real.read_text(encoding="utf-8")
+    for name, value in changes.items():
+        line = re.compile(rf"(?m)^[ \t]*(?:export[ \t]+)?{re.escape(name)}[ \t]*=.*(?:\n|\Z)")
+        text = line.sub("", text)
+        if value is not None:
+            text += ("" if text.endswith("\n") or not text else "\n") + f"{name}={value}\n"
+    facts = real.stat()
+    descriptor, draft = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            os.fchmod(stream.fileno(), facts.st_mode & 0o777)
+            if os.geteuid() == 0:
+                os.fchown(stream.fileno(), facts.st_uid, facts.st_gid)
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(draft).replace(real)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
+
+
 def write_private(path: Path, text: str) -> None:
     """Replace a file as a whole, with mode 600 from its first byte on."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import os
 import pwd
-import re
 import shutil
-import stat
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from scripts.rescue.statuses import Failed, Status
-from utils.envfile import read_plain
+from utils.envfile import read_plain, set_variables
 
 ENV_FILE = Path("/etc/openalgo/openalgo.env")
 STATE = Path("/var/lib/openalgo")
@@ -104,35 +101,10 @@ def is_off(value: str | None) -> bool:
 
 
 def write_variable(path: Path, name: str, value: str | None) -> str | None:
-    """Set a variable in a file of variables, or take it out; the value it had before.
-
-    The file is replaced as a whole and keeps its owner and its mode; other lines stay as they are.
-    """
+    """Set a variable in a file of variables, or take it out; the value it had before."""
     before = read_plain(path).get(name)
-    text = path.read_text(encoding="utf-8")
-    line = re.compile(rf"(?m)^[ \t]*(?:export[ \t]+)?{re.escape(name)}[ \t]*=.*(?:\n|\Z)")
-    text = line.sub("", text)
-    if value is not None:
-        if text and not text.endswith("\n"):
-            text += "\n"
-        text += f"{name}={value}\n"
-    if text == path.read_text(encoding="utf-8"):
-        return before
-    real = path.resolve()
-    facts = real.stat()
-    descriptor, draft = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            os.fchmod(stream.fileno(), stat.S_IMODE(facts.st_mode))
-            if os.geteuid() == 0:
-                os.fchown(stream.fileno(), facts.st_uid, facts.st_gid)
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(draft).replace(real)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    if before != value:
+        set_variables(path, {name: value})
     return before
 
 

@@ -140,6 +140,20 @@ class Settings(BaseSettings):
         "no backup can be read",
         default_text="written to .env at the first start in development",
     )
+    secret_key_previous: SecretStr | None = setting(
+        "Secrets", None, "the SECRET_KEY of before, which still opens what it sealed while it is "
+        "rotated (flask secrets rotate)"
+    )
+    api_key_pepper_previous: SecretStr | None = setting(
+        "Secrets", None, "the API_KEY_PEPPER of before: keys hashed with it still work, and are "
+        "hashed anew when they are used"
+    )
+    backup_key_previous: SecretStr | None = setting(
+        "Secrets", None, "the BACKUP_KEY of before, which still opens older backups"
+    )
+    metrics_token_previous: SecretStr | None = setting(
+        "Secrets", None, "the METRICS_TOKEN of before, accepted until every scraper has the new one"
+    )
     secrets_command: str = setting(
         "Secrets",
         "",

@@ -107,6 +107,18 @@ def test_who_reads_the_metrics(token: str | None, address: str, header: str, cod
         assert b"# HELP" in answer.data
 
 
+def test_the_token_of_before_reads_them_while_it_is_rotated() -> None:
+    client = served(
+        FakeGateway(metrics_token=SecretStr("n3w"), metrics_token_previous=SecretStr("0ld")), UP
+    )
+    for token, code in (("n3w", 200), ("0ld", 200), ("", 403), ("other", 403)):
+        answer = client.get(
+            "/metrics", headers={"Authorization": f"Bearer {token}"},
+            environ_base={"REMOTE_ADDR": "203.0.113.9"},
+        )
+        assert answer.status_code == code
+
+
 def test_metrics_can_be_switched_off() -> None:
     client = served(FakeGateway(enable_metrics=False), UP)
     assert client.get("/metrics").status_code == 404

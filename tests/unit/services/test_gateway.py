@@ -67,7 +67,7 @@ def test_an_empty_database_is_migrated_at_start(gateway: Gateway) -> None:
     assert gateway.access.has_users() is False
     assert {work.name for work in gateway.scheduler.list()} == {
         "anomalies", "backup", "certificates", "contracts", "figures", "host", "prune", "ready",
-        "reconcile", "risk", "sessions", "trading figures", "write down",
+        "reconcile", "risk", "secrets", "sessions", "trading figures", "write down",
     }  # fmt: skip
 
 
