@@ -72,6 +72,7 @@ def settings(**changes: Any) -> Any:
         "sandbox": True,
         "enable_metrics": True,
         "metrics_token": None,
+        "metrics_token_previous": None,
     }
     return SimpleNamespace(**(values | changes))
 
