@@ -35,6 +35,7 @@ from scripts.rescue.service import Service, application_command, application_env
 BASE = Path("/opt/openalgo")
 WATCH = {"development": 0.0, "staging": 300.0, "production": 1800.0}
 _COMMAND_SECONDS = 600.0
+_BACK_SECONDS = 60.0  # the version before gets its time, however little the new one was given
 
 
 def parser() -> argparse.ArgumentParser:
@@ -225,7 +226,7 @@ class Deployment:
             self._service.start()
         except rescue.Failed as failure:
             raise Failed(Status.NOT_TAKEN_BACK, f"{why} And then: {failure}") from None
-        not_ready = self._client.wait_until_ready(self._options.wait)
+        not_ready = self._client.wait_until_ready(max(self._options.wait, _BACK_SECONDS))
         if not_ready:
             raise Failed(Status.NOT_TAKEN_BACK, f"{why} And {version} is not ready: {not_ready}.")
         self._tell(self._here.app.resolve(), version, "rolled_back")

@@ -171,7 +171,7 @@ def test_sample_data_is_loaded_cleared_and_loaded_again(drill: tuple[Installed, 
         prepared.flask("sample-data", "load", *options)
     assert "6 orders placed" in prepared.flask("sample-data", "reload", *options)
     cleared = prepared.flask("sample-data", "clear", *options)
-    assert "3 orders placed, 1 cancelled, 10 taken out" in cleared
+    assert "3 orders placed, 1 cancelled, 11 taken out" in cleared
     with sqlite3.connect(prepared.folder / "openalgo.db") as conn:
         left = "SELECT count(*) FROM order_intents WHERE strategy = 'sample'"
         assert conn.execute(left).fetchone() == (0,)
