@@ -162,21 +162,40 @@ def flags() -> None:
 @command
 def list_flags(as_json: bool) -> None:
     """List the flags that were set."""
-    rows = [asdict(flag) for flag in gateway().flags.list()]
-    columns = ("name", "value", "changed_by", "changed_at")
+    names = {user.id: user.name for user in gateway().access.list_users()}
+    found = gateway().flags.list()
+    rows = [{**asdict(flag), "user": names.get(flag.user_id or 0, "")} for flag in found]
+    columns = ("name", "user", "value", "changed_by", "changed_at")
     show(rows, columns, "No flag was set.", as_json=as_json)
 
 
 @flags.command("set")
 @click.argument("name")
 @click.argument("value")
+@click.option("--user", default="", help="For this user alone.")
 @command
-def set_flag(name: str, value: str) -> None:
+def set_flag(name: str, value: str, user: str) -> None:
     """Set a flag; seen by every process within a second."""
     if name.startswith("version."):
         fail("Names that begin with 'version.' belong to the gateway itself.")
-    gateway().flags.set(name, value, operator().name)
-    click.echo(f"{name} = {value}")
+    gateway().flags.set(name, value, operator().name, user_id=_user_id(user))
+    click.echo(f"{name} = {value}{f' for {user}' if user else ''}")
+
+
+@flags.command("clear")
+@click.argument("name")
+@click.option("--user", default="", help="What was set for this user alone.")
+@command
+def clear_flag(name: str, user: str) -> None:
+    """Take a flag away: what holds for everybody, or its default, holds again."""
+    if name.startswith("version."):
+        fail("Names that begin with 'version.' belong to the gateway itself.")
+    gateway().flags.forget(name, operator().name, user_id=_user_id(user))
+    click.echo(f"{name} is taken away{f' for {user}' if user else ''}.")
+
+
+def _user_id(name: str) -> int | None:
+    return gateway().access.principal_of(name).user_id if name else None
 
 
 @click.group()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from alembic import context
 
 from database import schema, upgrade
@@ -27,6 +29,7 @@ def run(database: Database) -> None:
             include_name=_ours,
             compare_type=True,
             render_as_batch=database.is_sqlite,
+            process_revision_directives=_leave_out_empty,
         )
         with context.begin_transaction():
             context.run_migrations()
@@ -42,6 +45,13 @@ def print_sql(database: Database) -> None:
     )
     with context.begin_transaction():
         context.run_migrations()
+
+
+def _leave_out_empty(_context: object, _revision: object, directives: list[Any]) -> None:
+    """`flask db migrate` without a change writes no file."""
+    asked = getattr(context.config.cmd_opts, "autogenerate", False)
+    if asked and directives and directives[0].upgrade_ops.is_empty():
+        directives.clear()
 
 
 def _ours(name: str | None, kind: str, _parents: object) -> bool:

@@ -26,17 +26,19 @@ KILL_SWITCH = "kill"
 _ON = "on"
 _OFF = "off"
 _INTERNAL = "version."
+_USER = "user."
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
 class FlagView:
-    """A flag as people see it."""
+    """A flag as people see it; `user_id`: whom it holds for, None for everybody."""
 
     name: str
     value: str
     changed_by: str
     changed_at: datetime
+    user_id: int | None = None
 
 
 FlagViews = list[FlagView]
@@ -54,22 +56,27 @@ class FlagService:
         self._version = -1
         self._fresh_until = float("-inf")
 
-    def get(self, name: str, default: str = "") -> str:
+    def get(self, name: str, default: str = "", *, user_id: int | None = None) -> str:
         """The value of a flag, `default` where it was never set.
 
-        While the database cannot be read the last copy stands; without any copy `StorageError`.
+        With `user_id` what was set for that user goes before what holds for everybody. While the
+        database cannot be read the last copy stands; without any copy `StorageError`.
         """
         if self._clock.monotonic() >= self._fresh_until:
             self._refresh()
+        if user_id is not None:
+            own = self._values.get(_of_user(name, user_id))
+            if own is not None:
+                return own
         return self._values.get(name, default)
 
-    def is_on(self, name: str, default: bool = False) -> bool:
-        """Whether a switch is on."""
-        return self.get(name, _ON if default else _OFF) == _ON
+    def is_on(self, name: str, default: bool = False, *, user_id: int | None = None) -> bool:
+        """Whether a switch is on, for that user if one is named."""
+        return self.get(name, _ON if default else _OFF, user_id=user_id) == _ON
 
-    def set(self, name: str, value: str, who: str) -> None:
-        """Set a flag. `who` is the user's name, for the record."""
-        if not _NAME.fullmatch(name):
+    def set(self, name: str, value: str, who: str, *, user_id: int | None = None) -> None:
+        """Set a flag, for everybody or for one user. `who` is the user's name, for the record."""
+        if not _NAME.fullmatch(name) or name.startswith(_USER):
             raise InvalidRequest(
                 "A flag's name has lower-case letters, digits, dots, dashes and underscores.",
                 field="name",
@@ -78,10 +85,20 @@ class FlagService:
             raise InvalidRequest(
                 "A flag's value has at most 1,000 printable characters.", field="value"
             )
+        stored = name if user_id is None else _of_user(name, user_id)
         with self._database.write() as conn:
-            flags.set_flag(conn, name, value, at=self._clock.now(), by=who)
+            flags.set_flag(conn, stored, value, at=self._clock.now(), by=who)
         if not name.startswith(_INTERNAL):
-            log.info("flag %s set to %s by %s", name, value, who)
+            log.info("flag %s set to %s by %s", stored, value, who)
+        with self._reading:
+            self._read_or_keep()
+
+    def forget(self, name: str, who: str, *, user_id: int | None = None) -> None:
+        """Take a flag away, so that its default holds again; for a user, what holds for all."""
+        stored = name if user_id is None else _of_user(name, user_id)
+        with self._database.write() as conn:
+            flags.clear(conn, stored, at=self._clock.now())
+        log.info("flag %s taken away by %s", stored, who)
         with self._reading:
             self._read_or_keep()
 
@@ -98,9 +115,10 @@ class FlagService:
         with self._database.read() as conn:
             rows = flags.list_flags(conn)
         return [
-            FlagView(row.name, row.value, row.changed_by, row.changed_at)
+            FlagView(name, row.value, row.changed_by, row.changed_at, user_id)
             for row in rows
             if not row.name.startswith(_INTERNAL)
+            for user_id, name in (_apart(row.name),)
         ]
 
     def _refresh(self) -> None:
@@ -132,3 +150,15 @@ class FlagService:
             values = {row.name: row.value for row in flags.list_flags(conn)}
         self._values = values
         self._version = version
+
+
+def _of_user(name: str, user_id: int) -> str:
+    return f"{_USER}{user_id}.{name}"
+
+
+def _apart(stored: str) -> tuple[int | None, str]:
+    """The user that a stored flag holds for, and its name."""
+    if not stored.startswith(_USER):
+        return None, stored
+    number, _, name = stored.removeprefix(_USER).partition(".")
+    return int(number), name

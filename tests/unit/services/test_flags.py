@@ -74,3 +74,26 @@ def test_reading_costs_no_query_while_the_copy_is_fresh(
     monkeypatch.setattr(main_database, "read", lambda: pytest.fail("a query"))
     for _ in range(100):
         assert flags.get("a") == ""
+
+
+def test_what_is_set_for_a_user_goes_before_what_holds_for_all(
+    stack: Stack, other_process: Stack, clock: ManualClock
+) -> None:
+    asha, ben = stack.user("asha").user_id, stack.user("ben").user_id
+    stack.flags.switch("new-pages", True, "boss")
+    stack.flags.set("new-pages", "off", "boss", user_id=asha)
+    clock.advance(0.6)
+    for flags in (stack.flags, other_process.flags):
+        assert flags.is_on("new-pages")
+        assert not flags.is_on("new-pages", user_id=asha)
+        assert flags.is_on("new-pages", user_id=ben)
+        assert not flags.is_on("never-set", user_id=ben)
+    assert {(row.name, row.user_id, row.value) for row in stack.flags.list()} == {
+        ("new-pages", None, "on"), ("new-pages", asha, "off")
+    }
+    stack.flags.forget("new-pages", "boss", user_id=asha)
+    assert stack.flags.is_on("new-pages", user_id=asha)
+    stack.flags.forget("new-pages", "boss")
+    assert not stack.flags.is_on("new-pages")
+    with pytest.raises(InvalidRequest):
+        stack.flags.set("user.1.kill", "on", "asha")
