@@ -12,12 +12,13 @@ from typing import Any
 class CommandFailed(Exception):
     """A program that is not there, took too long, or ended with another status than 0.
 
-    `output` is what it printed before, if anything.
+    `output` is what it printed before, if anything; `status` its exit status, None without one.
     """
 
-    def __init__(self, message: str, output: str = "") -> None:
+    def __init__(self, message: str, output: str = "", status: int | None = None) -> None:
         super().__init__(message)
         self.output = output
+        self.status = status
 
 
 def run(
@@ -59,5 +60,5 @@ def run(
     if done.returncode != 0:
         words = (done.stderr or b"").decode(errors="replace").strip().splitlines()
         said = " ".join(words[-3:]) or f"status {done.returncode}"
-        raise CommandFailed(f"{' '.join(command[:4])} …: {said}", output)
+        raise CommandFailed(f"{' '.join(command[:4])} …: {said}", output, done.returncode)
     return output

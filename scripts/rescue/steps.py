@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import time
 from contextlib import suppress
 from dataclasses import asdict
@@ -18,13 +16,16 @@ from scripts.rescue.exposure import Desk
 from scripts.rescue.installation import is_off, write_variable
 from scripts.rescue.plan import Plan
 from scripts.rescue.record import Record
-from scripts.rescue.run import CommandFailed
+from scripts.rescue.run import CommandFailed, run
+from scripts.rescue.service import application_environ
 from scripts.rescue.statuses import Failed, Status
 from scripts.rescue.store import StoreFailed
 from scripts.rescue.verify import Offer, Probe, errors_since
 from utils.envfile import read_plain
 
 _PAUSE = 0.5
+_RESTORE_SECONDS = 600.0
+_NOT_IMPORTED = 3  # how restore_database.sh says that the database is back, but not the orders
 
 
 class Ask(Protocol):
@@ -160,21 +161,32 @@ class Rollback:
                    else f"Step 2: {plan.broker} has no symbols (done before)")
 
     def _restore(self, record: Record, name: str) -> None:
+        """By the script of the first release that can: the one that serves, or the one before."""
         plan = self._plan
         record.log(f"Step 2: restoring the backup {name}")
         plan.service.stop()
-        script = plan.installation.app.resolve() / "scripts" / "restore_database.sh"
-        python = plan.installation.python(plan.installation.app.resolve())
-        environ = {**os.environ, **plan.installation.variables}
+        folders = plan.desk(plan.target(record)).folders
+        script = Path("scripts") / "restore_database.sh"
+        release = next((one for one in folders if (one / script).is_file()), None)
+        if release is None:
+            raise Failed(Status.BACKUP_NOT_RESTORED, f"No release here has {script}.")
+        environ = application_environ(plan.installation)
+        python = plan.installation.python(release)
         if python is not None:
             environ["PYTHON"] = str(python)
-        done = subprocess.run([str(script), name, "--yes"], env=environ, check=False)
-        if done.returncode != 0:
-            raise Failed(
-                Status.BACKUP_NOT_RESTORED, f"{script.name} {name} ended with {done.returncode}."
-            )
+        command = [str(release / script), name, "--yes", "--env-file",
+                   str(plan.installation.env_file)]
+        try:
+            run(command, seconds=_RESTORE_SECONDS, env=environ, user=plan.installation.user)
+        except CommandFailed as error:
+            if error.status != _NOT_IMPORTED:
+                raise Failed(Status.BACKUP_NOT_RESTORED, str(error)) from None
+            record.log(f"  restored, but orders since then were not imported: {error}")
         _disable(plan, record)  # the backup may be older than the switch
-        plan.store.take_symbols(plan.broker, record.folder)
+        try:
+            plan.store.take_symbols(plan.broker, record.folder)
+        except StoreFailed as error:
+            raise Failed(Status.SYMBOLS_NOT_REMOVED, str(error)) from None
 
     # Step 4 --------------------------------------------------------------------------------------
 

@@ -21,7 +21,9 @@ import pytest
 from database import flags
 from database.engine import Database
 from scripts.rescue import record
+from scripts.rescue.installation import find
 from scripts.rescue.rollback import main
+from scripts.rescue.service import Service
 from scripts.rescue.statuses import Status
 from tests.support.databases import NOON, sqlite_database
 from utils.config import ROOT
@@ -278,6 +280,45 @@ def test_supervisor_is_found_and_called_by_its_name(host: Host) -> None:
     assert main(options, ROOT, {"PATH": os.environ["PATH"]}) == Status.OK
     calls = host.called()
     assert "supervisorctl stop openalgo" in calls and "supervisorctl start openalgo" in calls
+
+
+@pytest.mark.parametrize(("end", "status"), [(0, 0), (3, 0), (1, 31)])
+def test_a_backup_is_restored_while_nothing_serves(host: Host, end: int, status: int) -> None:
+    script = host.base / "releases" / "2" / "scripts" / "restore_database.sh"
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\necho "restore $*" >> {host.calls}\nexit {end}\n', "utf-8")
+    script.chmod(0o755)
+    assert host.run("--restore-backup", "backup-20260115-1030") == status
+    calls = host.called()
+    assert calls[:2] == [
+        "systemctl stop openalgo.service",
+        f"restore backup-20260115-1030 --yes --env-file {host.env_file}",
+    ]
+    assert host.switch() == "off"
+    assert host.served() == ("1" if status == 0 else "2")
+
+
+def test_no_release_that_could_restore_is_said(host: Host) -> None:
+    assert host.run("--restore-backup", "latest") == Status.BACKUP_NOT_RESTORED
+
+
+def test_a_release_is_exchanged_without_a_gap_where_systemd_runs_it(host: Host) -> None:
+    here = find(ROOT, app=str(host.base), env_file=str(host.env_file), state=str(host.state),
+                environ={"PATH": os.environ["PATH"]})
+    Service(here, "systemd", names=("openalgo", "openalgo-feed")).replace()
+    assert host.called() == [
+        "systemctl is-active --quiet openalgo.service",
+        "systemctl kill --kill-whom=main -s USR2 openalgo.service",
+        "systemctl restart openalgo-feed.service",
+    ]
+    host.stand_in("systemctl", 'test "$1" != is-active')
+    Service(here, "systemd").replace()
+    assert host.called()[1:] == [
+        "systemctl stop openalgo.service", "systemctl start openalgo.service",
+    ]
+    host.stand_in("supervisorctl")
+    Service(here, "supervisor").replace()
+    assert host.called() == ["supervisorctl stop openalgo", "supervisorctl start openalgo"]
 
 
 def test_every_failure_has_its_status(host: Host, tmp_path: Path) -> None:
