@@ -117,7 +117,7 @@ def kill(state: str, square_off: bool, as_json: bool) -> None:
 def _tell(report: SquareOff) -> None:
     """What became of one account."""
     click.echo(f"{report.account}: {len(report.cancelled)} orders to cancel, "
-               f"{len(report.closed)} positions to close.")
+               f"{len(report.closed)} exits to send.")
     for what, rows in (("cancel", report.cancelled), ("close", report.closed)):
         for row in rows:
             words = f" {row.message}" if row.message else ""

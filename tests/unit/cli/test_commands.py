@@ -383,7 +383,7 @@ def test_the_kill_switch_and_flags(shell: Shell) -> None:
     assert "is off" in shell.ok("kill", "off")
     assert "goes with 'on'" in shell.fails("kill", "off", "--square-off")
     told = shell.ok("kill", "on", "--square-off")
-    assert "jainam_prop: 1 orders to cancel, 0 positions to close." in told
+    assert "jainam_prop: 1 orders to cancel, 0 exits to send." in told
     assert "cancel 5 INFY NSE MIS: success" in told
     assert shell.baskets.taken == ["cancel", "close"]
     shell.baskets.status = ChildStatus.UNKNOWN
