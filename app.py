@@ -43,6 +43,10 @@ class GatewayApp(Flask):
     gateway: Gateway
     _watchdog: Watchdog | None = None
 
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """No view or hook of ours is a coroutine; Flask would find that out seven times a call."""
+        return func
+
     def start_background(self, worker: Any = None) -> None:
         """Migrate the database and start the scheduled work; called after the fork.
 

@@ -7,7 +7,6 @@ is enough and costs microseconds; passwords are guessable, so they get argon2.
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 from functools import cache
 from typing import TYPE_CHECKING
@@ -65,7 +64,7 @@ def _fernet(secret_key: str) -> Fernet:
 def hash_api_key(key: str, pepper: str) -> str:
     """HMAC-SHA256 of a key under the pepper, in hex: what is stored and searched for."""
     message = key.encode("utf-8", "surrogatepass")
-    return hmac.new(pepper.encode(), message, hashlib.sha256).hexdigest()
+    return hmac.digest(pepper.encode(), message, "sha256").hex()
 
 
 @cache
