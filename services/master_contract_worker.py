@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from typing import Any, TextIO
 
 from broker.errors import BrokerError, SessionExpired
@@ -85,7 +86,8 @@ def _failed(message: str, **rest: Any) -> dict[str, Any]:
 
 def main() -> int:
     """Read the order and carry it out."""
-    os.nice(_NICENESS)
+    with suppress(OSError):  # a sandbox may forbid it
+        os.nice(_NICENESS)
     gc.disable()  # rows make no cycles, and the process is short
     return serve(ContractOrder.from_line(sys.stdin.readline()), sys.stdout)
 

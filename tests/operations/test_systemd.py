@@ -252,6 +252,39 @@ def test_the_services_expose_little(unit: Path) -> None:
     assert found is not None and float(found[1]) <= EXPOSURE
 
 
+def _calls(group: str) -> set[str]:
+    """The system calls of a group, and of the groups in it."""
+    done = subprocess.run(
+        ["systemd-analyze", "--no-pager", "syscall-filter", group],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    lines = [line.strip() for line in done.stdout.splitlines()[1:]]
+    names = {line for line in lines if line and not line.startswith(("#", "@"))}
+    return names.union(*(_calls(line) for line in lines if line.startswith("@")))
+
+
+USED = {
+    "accept4", "bind", "clone", "connect", "epoll_wait", "execve", "fallocate", "fdatasync",
+    "flock", "fsync", "futex", "getrandom", "kill", "listen", "mmap", "pwrite64", "rename",
+    "sendto", "setpriority", "socket", "unlink", "wait4",
+}  # fmt: skip
+"""What a trace of the gateway showed at its work, of what a filter could plausibly lack."""
+
+
+@pytest.mark.systemd
+@pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.stem)
+def test_the_filter_of_system_calls_lets_the_work_be_done(unit: Path) -> None:
+    allowed: set[str] = set()
+    lines = re.findall(r"^SystemCallFilter=(.*)$", unit.read_text(encoding="utf-8"), re.M)
+    for line in lines:  # the first one is a list of what is allowed, each later one changes it
+        names = set[str]()
+        for word in line.lstrip("~").split():
+            names |= _calls(word) if word.startswith("@") else {word}
+        allowed = allowed - names if line.startswith("~") else allowed | names
+    assert allowed >= USED
+    assert not allowed & {"mount", "ptrace", "reboot", "init_module", "chroot"}
+
+
 def test_the_time_outs_contain_one_another() -> None:
     service = parsed(UNITS / "openalgo.service")["Service"]
     configuration = (ROOT / "config" / "gunicorn.py").read_text(encoding="utf-8")
