@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from services import bearing_out, reconciler
+from services import bearing_out, reconciler, secret_ages
 from tests.operations.promql import PROMETHEUS, metrics_in, rules, run, tool
 from utils.config import ROOT
 
@@ -113,6 +113,10 @@ def test_the_alarms_of_orders_are_named_as_the_code_names_them() -> None:
         bearing_out.ORDER_LOST, bearing_out.NO_EFFECT, reconciler.ORDER_TWICE,
         reconciler.UNSETTLED_ORDERS, reconciler.ABSENT_APPEARED,
     }  # fmt: skip
+    other = next(alert for alert in ALERTS if alert["alert"] == "OpenAlarm")
+    assert f'rule!~"{named[1]}|{secret_ages.SECRET_DUE}"' in other["expr"]
+    due = next(alert for alert in ALERTS if alert["alert"] == "SecretDue")
+    assert f'rule="{secret_ages.SECRET_DUE}"' in due["expr"]
 
 
 def test_names_of_metrics_are_found_in_expressions() -> None:
