@@ -16,6 +16,7 @@ may come again with the same one.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -41,10 +42,15 @@ from services.recording import storage_needed
 from utils.clock import end_of_trading_day
 from utils.ids import new_reference
 
+log = logging.getLogger(__name__)
+
 KEPT = timedelta(hours=24)
 LONGEST_KEY = 128
 UNKNOWN_STATUS = 504
 """The status of an answer that says "unknown": a repeat asks the journal again."""
+
+NO_REFERENCE = ""
+"""What `produce` gets where no reference was fixed, because its key could not be kept."""
 
 Body = dict[str, Any]
 Produce = Callable[[str], tuple[int, Body]]
@@ -86,6 +92,7 @@ class IdempotencyService:
         describe: Describe,
         *,
         way_out: bool = False,
+        repeatable: bool = False,
     ) -> Answer:
         """The answer to this request: from `produce(reference)`, or the one it had before.
 
@@ -93,12 +100,16 @@ class IdempotencyService:
         that it calls, which makes it safe to run again after a crash. `describe` turns an error
         into the status and body that the client will see, so that a repeat sees the same.
         `way_out`: a cancel or an exit, which goes on where locks cannot be kept for all hosts.
+        `repeatable`: a cancel, which does no harm twice and goes on where keys cannot be kept.
 
         Raises what `produce` raises, `DuplicateInFlight`, `IdempotencyMismatch`.
         """
         checked_key(key)
         scope = keys.Scope(principal.user_id, account.id)
-        answer = self._answered(scope, key, fingerprint)
+        try:
+            answer = self._answered(scope, key, fingerprint)
+        except Unavailable as error:
+            return self._without_key(produce, repeatable, error)
         if answer is not None:
             return answer
         with ExitStack() as held:
@@ -114,7 +125,15 @@ class IdempotencyService:
                     "then repeat it to see that answer.",
                     reference=self._reference_in_flight(scope, key),
                 ) from None
-            return self._alone(scope, key, fingerprint, produce, describe)
+            return self._alone(scope, key, fingerprint, produce, describe, repeatable)
+
+    def _without_key(self, produce: Produce, repeatable: bool, error: Unavailable) -> Answer:
+        """What may be done twice goes on where keys cannot be kept; all else is refused."""
+        if not repeatable:
+            raise error
+        log.warning("a request goes on without its idempotency key: %s", error.message)
+        status, body = produce(NO_REFERENCE)
+        return Answer(status, body, replayed=False)
 
     def _answered(self, scope: keys.Scope, key: str, fingerprint: str) -> Answer | None:
         """The kept answer. One that is final changes no more, so that no lock is needed."""
@@ -123,15 +142,24 @@ class IdempotencyService:
         return None if before is None else _told(before)
 
     def _alone(
-        self, scope: keys.Scope, key: str, fingerprint: str, produce: Produce, describe: Describe
+        self,
+        scope: keys.Scope,
+        key: str,
+        fingerprint: str,
+        produce: Produce,
+        describe: Describe,
+        repeatable: bool,
     ) -> Answer:
         now = self._clock.now()
         reference = self._reference()
-        with storage_needed(), self._database.write() as conn:
-            before = keys.begin(
-                conn, scope, key, fingerprint, reference,
-                at=now, expires_at=max(now + KEPT, end_of_trading_day(now)),
-            )
+        try:
+            with storage_needed(), self._database.write() as conn:
+                before = keys.begin(
+                    conn, scope, key, fingerprint, reference,
+                    at=now, expires_at=max(now + KEPT, end_of_trading_day(now)),
+                )
+        except Unavailable as error:
+            return self._without_key(produce, repeatable, error)
         told = _told(before)
         if told is not None:
             return told

@@ -164,7 +164,7 @@ def cancelallorder(call: Call[PlacedRequest]) -> Body | Answer:
             },
         )
 
-    return once(call, cancel, way_out=True)
+    return once(call, cancel, way_out=True, repeatable=True)
 
 
 @routes.post("/closeposition", PlacedRequest, scope="trade")

@@ -52,20 +52,25 @@ def fingerprint_of(call: Call[Any]) -> str:
 
 
 def once(
-    call: Call[Any], produce: Callable[[str | None], Body | Answer], *, way_out: bool = False
+    call: Call[Any],
+    produce: Callable[[str | None], Body | Answer],
+    *,
+    way_out: bool = False,
+    repeatable: bool = False,
 ) -> Body | Answer:
     """Run `produce`, or give the answer that the first call with this key got.
 
     `produce` takes the order's reference where the key has fixed one. An error that proves
     that nothing was sent is not kept: the caller corrects the request and uses the same key again.
-    `way_out`: the call cancels or closes.
+    `way_out`: the call cancels or closes; `repeatable`: it cancels, and goes on without its key
+    where keys cannot be kept.
     """
     key = key_of(call)
     if key is None:
         return produce(None)
 
     def answer(reference: str) -> tuple[int, dict[str, Any]]:
-        outcome = produce(reference)
+        outcome = produce(reference or None)
         if isinstance(outcome, Answer):
             return outcome.status, dict(outcome.body)
         return 200, dict(outcome)
@@ -77,6 +82,7 @@ def once(
     found = call.gateway.idempotency.run(
         call.principal, call.account, key, fingerprint_of(call), answer, describe,
         way_out=way_out,
+        repeatable=repeatable,
     )
     headers = {"Idempotency-Replayed": "true"} if found.replayed else {}
     return Answer(found.body, found.status, headers)

@@ -126,7 +126,7 @@ def cancelorder(call: Call[CancelOrder]) -> Body | Answer:
             )
         )
 
-    return once(call, cancel, way_out=True)
+    return once(call, cancel, way_out=True, repeatable=True)
 
 
 @routes.post("/orderstatus", OrderStatus)

@@ -72,7 +72,7 @@ class _Desk:
         """Cancel an order; whether gateway and venue say that it is done."""
         answer = self._http.post("/api/v1/cancelorder", json={
             "apikey": self._range.served.key, "strategy": "drill", "orderid": order_id,
-        })
+        }, headers={"Idempotency-Key": f"cancel-{order_id}"})
         (row,) = [item for item in self._simulator.orders(PROFILE)
                   if str(item["app_order_id"]) == order_id]
         return answer.status_code == 200 and row["status"] == "Cancelled"

@@ -272,6 +272,27 @@ def test_a_busy_lock_of_the_order_itself_is_no_repeat_of_the_key(trader: Trader)
     assert order(trader).status == 200
 
 
+@pytest.mark.parametrize("broken", [("write",), ("read", "write")])
+def test_a_cancel_goes_on_where_its_key_cannot_be_kept(
+    trader: Trader, monkeypatch: pytest.MonkeyPatch, broken: tuple[str, ...]
+) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise DatabaseUnavailable("disk full")
+
+    def cancel(repeatable: bool) -> Answer:
+        return trader.desk.idempotency.run(
+            trader.principal, trader.account, "C", "one", lambda _: (200, {"done": True}), describe,
+            repeatable=repeatable,
+        )
+
+    with monkeypatch.context() as patch:
+        for name in broken:
+            patch.setattr(Database, name, gone)
+        with pytest.raises(Unavailable):
+            cancel(repeatable=False)
+        assert cancel(repeatable=True) == Answer(200, {"done": True}, replayed=False)
+
+
 def test_keys_belong_to_user_and_account(trader: Trader) -> None:
     order(trader)
     secrets = {name: value.replace("CANARY", "CANARY2") for name, value in CREDENTIALS.items()}
