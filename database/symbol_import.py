@@ -30,8 +30,10 @@ from database.writeback import Writeback, write_out
 _SAMPLES = 20
 _LOCK_WAIT = 900.0  # seconds that an import waits for another broker's on the same file
 _TABLE = "symbol_token_new"
+_OLD = "symbol_token_old"
 _TIDY_WAIT_MS = 1_000
-_STEP_PAUSE = 0.004  # seconds between two steps of writing to disk
+_STEP_PAUSE = 0.012  # seconds between two steps of writing to disk
+_STEPS = 200_000  # of SQLite's machine, some 10 ms of work, between two hints to the disk
 
 
 class Collision(NamedTuple):
@@ -65,6 +67,7 @@ class SymbolImport(ABC):
         self.broker = broker
         self.generation = 0
         self._staged: dict[str, int] = {}
+        self._ranges: list[tuple[str, int, int]] = []
         self._collisions: list[Collision] = []
 
     @abstractmethod
@@ -174,10 +177,12 @@ class SymbolImport(ABC):
         )
 
     def _count(self) -> None:
-        self._staged = dict(self._all(
-            f"SELECT exchange, count(*) FROM {self.staging} WHERE {self.own}"  # noqa: S608
-            " GROUP BY exchange"
-        ))
+        found = self._all(
+            "SELECT exchange, count(*), min(id), max(id)"  # noqa: S608
+            f" FROM {self.staging} WHERE {self.own} GROUP BY exchange"
+        )
+        self._staged = {exchange: count for exchange, count, _, _ in found}
+        self._ranges = [(exchange, first, last) for exchange, _, first, last in found]
 
     def _generation_row(self) -> tuple[Any, ...]:
         counts = self.staged()
@@ -186,11 +191,8 @@ class SymbolImport(ABC):
 
     def _search_texts(self, char: str, join: str) -> Iterator[tuple[str, str, bytes]]:
         """Rows of `symbol_search`; `char` and `join` are what the dialect calls its functions."""
-        ranges = self._all(  # rows of an exchange come together, so that few others are looked at
-            f"SELECT exchange, min(id), max(id) FROM {self.staging} WHERE {self.own}"  # noqa: S608
-            " GROUP BY exchange"
-        )
-        for exchange, first, last in ranges:
+        # Rows of an exchange come together, so that few others are looked at.
+        for exchange, first, last in self._ranges:
             ((text,),) = self._all(
                 f"SELECT {join}(line, {char}(10)) FROM (SELECT symbol || {char}(2) ||"  # noqa: S608
                 " CASE WHEN expiry = '' THEN upper(name) ELSE '' END AS line"
@@ -218,8 +220,11 @@ class SqliteImport(SymbolImport):
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-8000",
                        "wal_autocheckpoint=0"):
             self._conn.execute(f"PRAGMA {pragma}").close()
+        # Indexing writes 20 MB in one statement: the hints must not wait for its end.
+        self._conn.set_progress_handler(self._log.advance, _STEPS)
         symbols_schema.create_sqlite(self._conn)
         self._conn.execute("BEGIN IMMEDIATE")
+        self._conn.execute(f"DROP TABLE IF EXISTS {_OLD}")  # of a run that died while tidying
         self.generation = self._next_generation()
         self._conn.execute(symbols_schema.table_sql(_TABLE))
         marks = ", ".join("?" * len(FIELDS))
@@ -262,17 +267,18 @@ class SqliteImport(SymbolImport):
         )
         self._conn.execute("DELETE FROM symbol_search WHERE broker = ?", [self.broker])
         self._conn.executemany("INSERT INTO symbol_search VALUES (?, ?, ?)", texts)
-        self._conn.execute("DROP TABLE symbol_token")
+        self._conn.execute(f"ALTER TABLE symbol_token RENAME TO {_OLD}")
         self._conn.execute(f"ALTER TABLE {_TABLE} RENAME TO symbol_token")
         self._conn.execute("COMMIT")
         return self.generation
 
     def close(self) -> None:
-        """Undo what was not published; move what was from the log into the file."""
+        """Undo what was not published; drop what was replaced, move the log into the file."""
         if self._conn.in_transaction:
             self._conn.execute("ROLLBACK")
         self._conn.execute(f"PRAGMA busy_timeout = {_TIDY_WAIT_MS}")
         with suppress(sqlite3.OperationalError):  # busy: the next import tidies up for both
+            self._conn.execute(f"DROP TABLE IF EXISTS {_OLD}")
             self._move_log()
         self._conn.close()
 

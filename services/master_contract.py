@@ -41,7 +41,7 @@ SILENCE = timedelta(seconds=45)
 
 LONGEST_RUN = 900.0  # seconds
 _ROOT = Path(__file__).resolve().parent.parent
-_COMMAND = (sys.executable, "-m", "services.master_contract_worker")
+_COMMAND = (sys.executable, "-m", "services.contract_process")
 _NEW_CONTRACT = timedelta(hours=8, minutes=35)  # IST; brokers have the day's by then (design §8)
 _POLL = 0.05
 _TIDYING = 60.0  # seconds that a process may take to end after its answer

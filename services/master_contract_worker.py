@@ -1,4 +1,4 @@
-"""The process that loads a master contract: `python -m services.master_contract_worker`.
+"""What the process that loads a master contract does (`services.contract_process` starts it).
 
 One order comes in as a line on standard input, answers go out as lines on standard output
 (`services.contract_order`). When nobody reads them any more, the process ends and changes nothing.
@@ -12,7 +12,6 @@ import os
 import sys
 import threading
 import traceback
-from contextlib import suppress
 from typing import Any, TextIO
 
 from broker.errors import BrokerError, SessionExpired
@@ -20,7 +19,6 @@ from services.contract_loader import ContractLoader, Implausible
 from services.contract_order import ContractOrder
 
 TELL_EVERY = 0.5  # seconds
-_NICENESS = 10  # orders go first
 _UNHEARD = 3
 
 
@@ -86,11 +84,6 @@ def _failed(message: str, **rest: Any) -> dict[str, Any]:
 
 def main() -> int:
     """Read the order and carry it out."""
-    with suppress(OSError):  # a sandbox may forbid it
-        os.nice(_NICENESS)
     gc.disable()  # rows make no cycles, and the process is short
     return serve(ContractOrder.from_line(sys.stdin.readline()), sys.stdout)
 
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -23,6 +23,7 @@ _INDEX_TICK = Decimal("0.05")
 _ONE = Decimal(1)
 _MAX_TEXT = 300  # characters of a bad row that are kept for the report
 _CACHE_SIZE = 50_000
+_new_tuple = tuple.__new__
 
 # Columns that every generation and kind shares, without and with Multiplier (§9.1, §9.5).
 _NAME, _DESCRIPTION, _SERIES = 3, 4, 5
@@ -114,6 +115,7 @@ class RowReader:
         self._heads = frozenset({segment.name, str(segment.number)})
         self._decimals: dict[str, Decimal] = {}
         self._dates: dict[str, date] = {}
+        self._terms: dict[tuple[str, ...], tuple[Decimal, int, int | None, Decimal]] = {}
         self._generation = 0
 
     def read(self, runs: Iterable[list[str]]) -> Iterator[Instrument | BadRow]:
@@ -155,13 +157,7 @@ class RowReader:
         token = cells[1]
         if not (token.isdigit() and token.isascii()):
             raise _Reason(f"token {token[:20]!r} is not a number")
-        lot = cells[_LOT]
-        lot_size = 1 if lot == "1" else self._whole(lot, "lot size")
-        if lot_size < 1:
-            raise _Reason(f"lot size {lot!r}")
-        tick = self._decimal(cells[_TICK], "tick size")
-        if tick <= 0:
-            raise _Reason(f"tick size {cells[_TICK]!r}")
+        tick, lot_size, freeze, multiplier = self._terms_of(cells, layout)
         kind = layout.kind
         expiry: date | None = None
         strike: Decimal | None = None
@@ -177,7 +173,7 @@ class RowReader:
                     raise _Reason(f"strike {cells[layout.strike]!r}")
         low, high = self._band(cells[_LOW], cells[_HIGH])
         segment = self._segment
-        return Instrument(
+        return _new_tuple(Instrument, (  # what Instrument(...) does, in half the time
             segment.exchange,
             token,
             kind,
@@ -192,11 +188,37 @@ class RowReader:
             option_type,
             tick,
             lot_size,
-            self._freeze(cells[_FREEZE]),
-            self._multiplier(cells, layout),
+            freeze,
+            multiplier,
             low,
             high,
-        )
+        ))
+
+    def _terms_of(
+        self, cells: list[str], layout: _Layout
+    ) -> tuple[Decimal, int, int | None, Decimal]:
+        """Tick, lot, freeze quantity and multiplier: the same for all contracts of one name."""
+        over, under = "1", "1"
+        if layout.numerator > 0:
+            over, under = cells[layout.numerator], cells[layout.denominator]
+        own = cells[layout.multiplier] if layout.multiplier > 0 else "1"
+        key = (cells[_TICK], cells[_LOT], cells[_FREEZE], own, over, under)
+        known = self._terms.get(key)
+        if known is not None:
+            return known
+        lot = cells[_LOT]
+        lot_size = self._whole(lot, "lot size")
+        if lot_size < 1:
+            raise _Reason(f"lot size {lot!r}")
+        tick = self._decimal(cells[_TICK], "tick size")
+        if tick <= 0:
+            raise _Reason(f"tick size {cells[_TICK]!r}")
+        multiplier = self._multiplier(own, over, under)
+        terms = tick, lot_size, self._freeze(cells[_FREEZE]), multiplier
+        if len(self._terms) >= _CACHE_SIZE:
+            self._terms.clear()
+        self._terms[key] = terms
+        return terms
 
     def _decimal(self, text: str, what: str) -> Decimal:
         known = self._decimals.get(text)
@@ -248,19 +270,14 @@ class RowReader:
             value -= 1
         return value if value > 0 else None
 
-    def _multiplier(self, cells: list[str], layout: _Layout) -> Decimal:
+    def _multiplier(self, own: str, over: str, under: str) -> Decimal:
         """Rupees by which one unit's value moves with a price of one (§9.4)."""
-        if layout.multiplier < 0:
-            return _ONE
-        own = cells[layout.multiplier]
         value = _ONE if own == "1" else self._decimal(own, "multiplier")
-        if layout.numerator > 0:
-            over, under = cells[layout.numerator], cells[layout.denominator]
-            if over != under:
-                divisor = self._decimal(under, "price denominator")
-                if not divisor:
-                    raise _Reason("price denominator 0")
-                value = value * self._decimal(over, "price numerator") / divisor
+        if over != under:
+            divisor = self._decimal(under, "price denominator")
+            if not divisor:
+                raise _Reason("price denominator 0")
+            value = value * self._decimal(over, "price numerator") / divisor
         if value <= 0:
             raise _Reason(f"multiplier {own[:20]!r}")
         return value

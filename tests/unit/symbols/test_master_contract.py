@@ -312,13 +312,14 @@ def test_a_process_that_nobody_listens_to_ends(bench: Bench, tmp_path: Path) -> 
         symbols_url=f"sqlite:///{tmp_path / 'other.db'}", plugin_paths=(str(PLUGINS),),
     )
     process = subprocess.Popen(
-        [sys.executable, "-m", "services.master_contract_worker"], stdin=subprocess.PIPE,
+        [sys.executable, "-m", "services.contract_process"], stdin=subprocess.PIPE,
         stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3],
     )
     assert process.stdin is not None and process.stdout is not None
     process.stdin.write(order.to_line())
     process.stdin.flush()
     assert "progress" in process.stdout.readline()
+    assert os.getpriority(os.PRIO_PROCESS, process.pid) == min(19, os.nice(0) + 10)
     process.stdout.close()
     assert process.wait(20) == 3
     process.stdin.close()

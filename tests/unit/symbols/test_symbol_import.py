@@ -286,6 +286,30 @@ def test_an_import_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
         assert load(database, contract(4)) == 2
 
 
+def test_what_was_replaced_is_dropped_afterwards_if_need_be_by_the_next_import(
+    tmp_path: Path,
+) -> None:
+    def tables() -> set[str]:
+        conn = sqlite3.connect(str(database.symbols_url.database))
+        try:
+            found = conn.execute("SELECT name FROM sqlite_master WHERE name LIKE 'symbol_token%'")
+            return {name for (name,) in found}
+        finally:
+            conn.close()
+
+    with sqlite_database(tmp_path) as database:
+        load(database, contract())
+        assert tables() == {"symbol_token"}
+        died = open_import(url(database), "jainam_prop")
+        died.stage(rows_of(contract(310)))
+        died.settle()
+        died.publish()
+        died._conn.close()  # type: ignore[attr-defined]  # killed before it could tidy up
+        assert tables() == {"symbol_token", "symbol_token_old"}
+        load(database, contract(320))
+        assert tables() == {"symbol_token"}
+
+
 @pytest.mark.parametrize(("size", "wanted"), [(2, [2, 2, 1]), (5, [5]), (9, [5])])
 def test_rows_come_in_chunks(size: int, wanted: list[int]) -> None:
     rows = rows_of([share(f"S{n}", token=str(n)) for n in range(5)])
