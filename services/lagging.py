@@ -2,7 +2,7 @@
 
 A venue keeps the two books apart, and the second may lag behind the first: whoever reads a position
 then believes that nothing has been traded and trades again. A position is therefore held against
-the fills of the same book read: of every product that had a fill in the last minute, the position
+the fills of the same book read: in every product that had a fill in the last minute, the position
 must show at least what the orders of the day have bought and sold. Older fills are taken to have
 arrived, because a conversion between products makes the two books differ for good.
 
@@ -86,22 +86,30 @@ def recently_filled(orders: Iterable[Order], now: datetime) -> set[Key]:
 def lacking(
     orders: Iterable[Order], positions: Iterable[Position], keys: set[Key]
 ) -> dict[Key, Missing]:
-    """By key, what the orders have filled beyond what these positions show."""
+    """By key, what the orders have filled beyond what these positions show.
+
+    A position whose net quantity is that of the fills lacks nothing, whatever a venue means by the
+    quantities bought and sold; and one that shows more than the fills lacks nothing either, because
+    not everything that is held need have come from an order of this book.
+    """
     if not keys:
         return {}
     bought = dict.fromkeys(keys, 0)
     sold = dict.fromkeys(keys, 0)
+    net = dict.fromkeys(keys, 0)
     for row in orders:
         if (key := key_of(row)) in keys:
-            book = bought if row.side is Side.BUY else sold
+            book, sign = (bought, 1) if row.side is Side.BUY else (sold, -1)
             book[key] += row.filled_quantity
+            net[key] += sign * row.filled_quantity
     for position in positions:
         if (key := key_of(position)) in keys:
             bought[key] -= position.buy_quantity
             sold[key] -= position.sell_quantity
+            net[key] -= position.quantity
     return {
         key: Missing(max(0, bought[key]), max(0, sold[key]))
-        for key in keys if bought[key] > 0 or sold[key] > 0
+        for key in keys if net[key] and (bought[key] > 0 or sold[key] > 0)
     }
 
 

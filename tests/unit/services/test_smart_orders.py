@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from broker.base import Priority
 from broker.errors import Fate, OutcomeUnknown, SessionExpired
-from broker.models import OrderState, OrderType, Product, Side
+from broker.models import OrderState, OrderType, Position, Product, Side
 from database.engine import Database
 from database.journal import IntentState
 from services.errors import (
@@ -23,6 +24,7 @@ from services.errors import (
 )
 from services.exposure import lock_name
 from services.flags import KILL_SWITCH
+from services.lagging import Missing, lacking
 from services.locks import LockBusy
 from services.order_models import OrderDraft, Provenance, SmartResult
 from services.smart_orders import MATCHED, NOTHING_TO_EXIT, Trade, decide
@@ -406,3 +408,44 @@ def test_the_way_out_in_parts_goes_as_an_exit(trader: Trader) -> None:
     result = smart(trader, 0, draft(quantity=0, symbol="SBIN"), auto_slice=True)
     assert [row.status.value for row in result.children] == ["success", "success"]
     assert {priority for _, priority, _ in trader.venue.reserved} == {Priority.EXIT}
+
+
+# Positions that lag -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("filled", "shown", "lacks"),
+    [
+        ([(Side.BUY, 10)], (10, 10, 0), None),
+        ([(Side.BUY, 10)], (0, 0, 0), Missing(10, 0)),
+        ([(Side.BUY, 10), (Side.SELL, 10)], (10, 10, 0), Missing(0, 10)),
+        ([(Side.BUY, 10), (Side.SELL, 10)], (0, 0, 0), None),  # columns of what is open
+        ([(Side.BUY, 10)], (25, 25, 0), None),  # more is held than these orders bought
+        ([(Side.SELL, 10)], (5, 15, 10), None),
+        ([(Side.BUY, 10), (Side.BUY, 5)], (10, 10, 0), Missing(5, 0)),
+    ],
+)
+def test_what_a_position_lacks_of_the_fills(
+    trader: Trader, filled: list[tuple[Side, int]], shown: tuple[int, int, int],
+    lacks: Missing | None,
+) -> None:
+    orders = [trader.venue.add(request(side, quantity), "") for side, quantity in filled]
+    net, bought, sold = shown
+    position = Position(
+        KEY[0], "INFY", KEY[1], net, bought, sold, Decimal(1), Decimal(1), Decimal(1), None, None,
+        "*****",
+    )
+    found = lacking(orders, [position], {KEY})
+    assert found == ({KEY: lacks} if lacks else {})
+
+
+def test_a_fill_of_an_hour_ago_is_taken_to_have_arrived(
+    trader: Trader, clock: ManualClock
+) -> None:
+    """Positions that were converted since then differ for good."""
+    row = trader.venue.add(request(Side.BUY, 10), "")
+    trader.venue.lagging[row.order_id] = 1_000
+    with pytest.raises(Conflict, match="does not show the latest fills"):
+        smart(trader, 10)
+    clock.advance(3600)
+    assert smart(trader, 10).placed is not None
