@@ -13,8 +13,6 @@ import ssl
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from cryptography import x509
-
 from utils.metrics import gauge
 
 log = logging.getLogger(__name__)
@@ -56,6 +54,8 @@ class CertificateWatch:
 
 def certificate_end(host: str, port: int) -> datetime:
     """When the certificate ends that is served there. `OSError` when there is none to be had."""
+    from cryptography import x509  # more than a megabyte, which most gateways never need
+
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # an expired one must be read too; nothing is sent
