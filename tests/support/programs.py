@@ -24,7 +24,6 @@ PROGRAMS = {
     "jsonschema": ("check-jsonschema",),
     "ansible": ("ansible-playbook", "ansible-lint"),
     "actionlint": ("actionlint",),
-    "shellcheck": ("shellcheck",),
 }
 """The programs that a test with this mark needs."""
 
