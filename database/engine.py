@@ -28,6 +28,7 @@ from sqlalchemy.orm import Session
 from database.checkpoints import IN_FRONT, Checkpoints
 from database.commits import Commits, T, Work
 from database.errors import DatabaseUnavailable
+from database.turn import WriteTurn
 
 BUSY_TIMEOUT_MS = 5_000
 SYMBOLS_FILE = "symbols.db"
@@ -64,6 +65,7 @@ class Database:
         self._reading_symbols = _snapshots(self.symbols_engine)
         self._most_connections = pool_size + max_overflow
         self._writer = threading.Lock()
+        self._turn = WriteTurn(self.url.database if self.is_sqlite else None)
         self._writer_thread: int | None = None
         self._writing_since: float | None = None
         self._writer_conn: Connection | None = None
@@ -156,6 +158,7 @@ class Database:
             checkpoints.close()
         with self._writer:
             self._close_writer()
+            self._turn.close()
         self.engine.dispose()
         if self.symbols_apart:
             self.symbols_engine.dispose()
@@ -242,6 +245,9 @@ class Database:
         me = self._refuse_nesting()
         if not self._writer.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
             raise DatabaseUnavailable("the database is busy: another write takes too long")
+        if not self._turn.take(BUSY_TIMEOUT_MS / 1000):
+            self._writer.release()
+            raise DatabaseUnavailable("the database is busy: another process writes for too long")
         self._writer_thread = me
         self._writing_since = time.monotonic()
         try:
@@ -251,6 +257,7 @@ class Database:
         finally:
             self._writing_since = None
             self._writer_thread = None
+            self._turn.give()
             self._writer.release()
 
     @contextmanager
