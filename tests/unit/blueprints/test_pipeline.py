@@ -276,8 +276,8 @@ def test_an_idempotency_key_runs_the_call_once(client: FlaskClient, gateway: Fak
     seen: list[Any] = []
 
     def run(principal: Any, account: Any, key: str, fingerprint: str, produce: Any, describe: Any,
-            *, way_out: bool) -> Answer:  # fmt: skip
-        assert not way_out
+            *, way_out: bool, repeatable: bool) -> Answer:  # fmt: skip
+        assert not (way_out or repeatable)
         seen.append((key, fingerprint))
         return Answer(*produce("FIXED"), replayed=len(seen) > 1)
 
