@@ -18,6 +18,7 @@ from cli import (
     operations,
     sample,
     secrets,
+    strategies,
     users,
     watching,
 )
@@ -36,6 +37,7 @@ def register(app: Flask) -> None:
         backup.backup,
         sample.sample_data,
         secrets.secrets,
+        strategies.strategy,
         operations.orders,
         operations.kill,
         operations.ready,

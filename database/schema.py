@@ -16,12 +16,13 @@ from database import (
     jobs,
     leases,
     risk,
+    strategies,
     users,
 )
 from database.base import Base
 
 FAMILIES = (
     accounts, alarms, audit, broker_sessions, deployments, failures, figures, flags, idempotency,
-    intents, jobs, leases, risk, users,
+    intents, jobs, leases, risk, strategies, users,
 )
 metadata = Base.metadata

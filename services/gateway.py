@@ -58,6 +58,7 @@ from services.secret_ages import SecretService
 from services.sessions import SessionService
 from services.settlements import Settlements
 from services.shared_locks import SharedLocks
+from services.strategies import StrategyService
 from services.symbols import SymbolService
 from services.trading_figures import TradingFigures
 from services.web_sessions import WebSessionService
@@ -251,6 +252,7 @@ class Gateway:
         self.backup_schedule = BackupSchedule(
             self.backups, self.alarms, self.clock, timedelta(seconds=settings.backup_interval)
         )
+        self.strategies = StrategyService(self.database, self.clock)
         self.secrets = SecretService(
             settings, self.database, self.flags, self.alarms, self.backups, vault, self.clock
         )

@@ -20,6 +20,7 @@ from blueprints.api_v1 import (
     market,
     master_contract,
     orders,
+    strategies,
     symbols,
 )
 from blueprints.api_v1.endpoint import Endpoint, Route
@@ -40,7 +41,7 @@ _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 def all_routes() -> list[Route]:
     """Every route, in the order of the documentation."""
     modules = (orders, composites, books, market, symbols, brokers, master_contract, journal,
-               killswitch)
+               killswitch, strategies)
     return [route for module in modules for route in module.routes]
 
 

@@ -171,6 +171,11 @@ def _text(shortest: int, longest: int) -> Any:
 Key = Annotated[str, _text(1, 256)]
 Symbol = Annotated[str, _text(1, 64)]
 Strategy = Annotated[str, _text(0, 128)]
+StrategyName = Annotated[str, _text(1, 128)]
+ParameterName = Annotated[
+    str, StringConstraints(strict=True, min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]*$")
+]
+ParameterValue = Annotated[str, _text(0, 1000)]
 Label = Annotated[str, _text(1, 64)]
 OrderId = Annotated[str, _text(1, 64)]
 Search = Annotated[str, _text(1, 64)]

@@ -26,6 +26,8 @@ from blueprints.api_v1.fields import (
     Key,
     Label,
     OrderId,
+    ParameterName,
+    ParameterValue,
     Price,
     PriceType,
     ProductCode,
@@ -35,6 +37,7 @@ from blueprints.api_v1.fields import (
     SignedUnits,
     SplitSize,
     Strategy,
+    StrategyName,
     Symbol,
     TotalQuantity,
     TriggerPrice,
@@ -248,3 +251,17 @@ class KillSwitchRequest(Request):
 
 class EmptyQuery(Request):
     """A query that may hold the key and nothing else."""
+
+
+class StrategyQuery(Request):
+    """Whose parameters are asked for."""
+
+    strategy: StrategyName
+
+
+class StrategyParameters(Request):
+    """Parameters to set, as texts, and names of others to remove."""
+
+    strategy: StrategyName
+    parameters: Annotated[dict[ParameterName, ParameterValue], Field(max_length=100)]
+    remove: Annotated[list[ParameterName], Field(max_length=100)] = []

@@ -88,7 +88,7 @@ class FakeGateway:
         for name in (
             "orders", "smart_orders", "baskets", "portfolio", "market_data", "symbols",
             "master_contract", "sessions", "registry", "idempotency", "health", "alarms",
-            "live_figures", "kill_switch",
+            "live_figures", "kill_switch", "strategies",
         ):  # fmt: skip
             setattr(self, name, Recorder())
 

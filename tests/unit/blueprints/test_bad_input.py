@@ -54,6 +54,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "/ping": {"apikey": TRADE},
     "/master_contract/jainam_prop": {"apikey": ADMIN},
     "/killswitch": {"apikey": ADMIN, "state": "on"},
+    "/strategyparameters": BASE | {"parameters": {"lots": "2"}},
 }  # fmt: skip
 ORDERS = ["/placeorder", "/placesmartorder", "/splitorder", "/modifyorder"]
 

@@ -30,7 +30,7 @@ from services.errors import BrokerDisabled, NotFoundHere
 from services.order_models import JournalView, Placed, SmartResult
 from services.portfolio_views import HoldingView, OrderView, PnlSource, PositionView, TradeView
 
-from .conftest import ADMIN, READ, FakeGateway
+from .conftest import ADMIN, READ, TRADE, FakeGateway
 
 REF = InstrumentRef(Exchange.NSE, "2885")
 OPEN = datetime(2026, 11, 20, 3, 45, tzinfo=UTC)  # 09:15 in India
@@ -403,6 +403,21 @@ def test_ping_names_the_broker(client: FlaskClient) -> None:
     assert read(client, "ping") == {
         "data": {"broker": "jainam_prop", "message": "pong"}, "sandbox": True, "status": "success",
     }  # fmt: skip
+
+
+def test_parameters_of_a_strategy(client: FlaskClient, gateway: FakeGateway) -> None:
+    gateway.strategies.answers["parameters"] = {"lots": "2"}
+    told = client.get(f"/api/v1/strategyparameters?apikey={READ}&strategy=orb").json
+    assert told["data"] == {"lots": "2"}
+    gateway.strategies.answers["change"] = {"lots": "3"}
+    body = {"apikey": TRADE, "strategy": "orb", "parameters": {"lots": "3"}, "remove": ["x"]}
+    told = client.post("/api/v1/strategyparameters", json=body).json
+    assert told["data"] == {"lots": "3"}
+    read_only = client.post("/api/v1/strategyparameters", json=body | {"apikey": READ})
+    assert read_only.status_code == 403
+    for wrong in ({"a b": "1"}, {"lots": 3}, {"lots": "1\n"}):
+        answer = client.post("/api/v1/strategyparameters", json=body | {"parameters": wrong})
+        assert answer.status_code == 400, wrong
 
 
 def test_the_journal_of_an_order(client: FlaskClient, gateway: FakeGateway) -> None:

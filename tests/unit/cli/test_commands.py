@@ -24,6 +24,7 @@ from services.kill_switch import KillSwitch
 from services.market_data import MarketDataService
 from services.order_models import CancelAllResult, ChildResult, ChildStatus
 from services.settlements import Settlements
+from services.strategies import StrategyService
 from tests.support.clocks import ManualClock
 from tests.support.databases import sqlite_database
 from tests.support.stacks import Stack, new_venue
@@ -210,6 +211,25 @@ def test_an_administrator_without_a_prompt(shell: Shell) -> None:
     )
     made = shell.ok("users", "create", "ben", "--generate-password", "--json")
     assert shell.stack.access.verify_login("ben", json.loads(made)["password"]) is not None
+
+
+def test_parameters_of_strategies_and_flags_of_users(shell: Shell, database: Database) -> None:
+    shell = Shell(shell.stack, strategies=StrategyService(database, shell.stack.clock))
+    shell.ok("users", "create", "asha", "--password-stdin", stdin="a long password\n")
+    assert "has 2 parameters" in shell.ok("strategy", "set", "asha", "orb", "lots=2", "note=a=b")
+    shell.ok("strategy", "set", "asha", "orb", "--remove", "lots")
+    assert json.loads(shell.ok("strategy", "get", "asha", "orb", "--json")) == {"note": "a=b"}
+    assert "orb" in shell.ok("strategy", "list", "asha")
+    assert "PARAMETER=VALUE" in shell.fails("strategy", "set", "asha", "orb", "lots")
+    shell.ok("flags", "set", "new-pages", "on")
+    shell.ok("flags", "set", "new-pages", "off", "--user", "asha")
+    rows = json.loads(shell.ok("flags", "list", "--json"))
+    assert [(row["name"], row["user"], row["value"]) for row in rows] == [
+        ("new-pages", "", "on"), ("new-pages", "asha", "off")
+    ]
+    shell.ok("flags", "clear", "new-pages", "--user", "asha")
+    assert len(json.loads(shell.ok("flags", "list", "--json"))) == 1
+    assert "belong to the gateway" in shell.fails("flags", "clear", "version.accounts")
 
 
 def test_passwords_are_not_echoed(shell: Shell) -> None:
