@@ -33,7 +33,7 @@ from broker.models import (
     Side,
 )
 from database import journal
-from database.journal import Intent, IntentKind, IntentState
+from database.journal import UNSETTLED, Intent, IntentKind, IntentState
 from services.accounts import Account
 from services.books import Books, needed
 from services.lagging import Key, LagWatch, key_of
@@ -147,8 +147,12 @@ class ExposureReader:
         with self._recorder.reading() as conn:
             waiting = journal.open_intents(conn, account_id=account.id)
             unseen = journal.unseen(conn, account.id, since)
+        late = [
+            intent for intent in self._recorder.late_intents()
+            if intent.account_id == account.id and intent.state in _MAY_EXIST
+        ]
         missing = [
-            intent for intent in waiting
+            intent for intent in {item.reference: item for item in [*waiting, *late]}.values()
             if intent.kind is IntentKind.PLACE and intent.tag not in tags
             and trading_day(intent.created_at) == trading_day(now)
         ] + [intent for intent in unseen if intent.broker_order_id not in ids]
@@ -158,6 +162,9 @@ class ExposureReader:
             if matters(key):
                 found.setdefault(key, []).append(intent)
         return found
+
+
+_MAY_EXIST = {*UNSETTLED, IntentState.ACCEPTED}
 
 
 def why_not(intents: list[Intent], symbol: str) -> str:

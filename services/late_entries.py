@@ -18,7 +18,7 @@ import secrets
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -79,6 +79,15 @@ class LateEntry:
         for change in self.changes:
             change.apply_once(conn, intent_id)
 
+    def as_it_stands(self) -> Intent:
+        """The intent after these changes."""
+        states = [change.state for change in self.changes if change.state is not None]
+        ids = [change.order_id for change in self.changes if change.order_id is not None]
+        return replace(
+            self.intent, state=states[-1] if states else self.intent.state,
+            broker_order_id=ids[-1] if ids else self.intent.broker_order_id,
+        )
+
     def to_json(self) -> str:
         """One line."""
         intent = {
@@ -128,6 +137,24 @@ class LateEntries:
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
+
+    def intents(self) -> list[Intent]:
+        """The intents that wait, here and in the files of other processes of this host, each as
+        its last entry leaves it.
+        """
+        waiting = [*self._of_others(), *self._waiting]
+        return list({entry.intent.reference: entry.as_it_stands() for entry in waiting}.values())
+
+    def _of_others(self) -> Iterator[LateEntry]:
+        """What others have written down; a file that begins with a blank holds nothing."""
+        if self._folder is None:
+            return
+        for path in self._folder.glob(f"*{_SUFFIX}"):
+            if path == self._path:
+                continue
+            with suppress(OSError), path.open("rb") as file:
+                if os.pread(file.fileno(), 1, 0) != _BLANK:
+                    yield from _entries(path, file.fileno())
 
     def first(self) -> LateEntry:
         """The oldest entry."""

@@ -312,6 +312,11 @@ class Recorder:
                 "quantity": intent.quantity, "target_order_id": intent.target_order_id,
                 "changes": [f"{change.at.isoformat()} {change.cause}" for change in changes]})
 
+    def late_intents(self) -> list[Intent]:
+        """The intents of this process that the journal does not show as they stand."""
+        with self._guard:
+            return self._late.intents()
+
     @property
     def waiting(self) -> int:
         """How many writes wait in this process."""

@@ -17,7 +17,7 @@ from database.engine import Database
 from database.errors import DatabaseUnavailable
 from database.journal import Intent, IntentKind, IntentState
 from services.late_entries import ALLOCATED, Change, LateEntries, LateEntry
-from services.order_models import Placed
+from services.order_models import ChildResult, ChildStatus, Placed
 from tests.support.clocks import ManualClock
 from tests.support.trading import Trader, draft
 from tests.support.venue import VENUES
@@ -120,6 +120,33 @@ def test_a_living_process_keeps_its_own(
     assert first.states(placed.reference) == ["received", "sending", "accepted"]
     first.desk.recorder.close()
     assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_exit_that_waits_for_the_journal_is_not_made_twice(
+    make_trader: MakeTrader, monkeypatch: pytest.MonkeyPatch, processes: int
+) -> None:
+    """On a full disk the books can be read and not written: what is under way must still count."""
+    trader = make_trader()
+    other = make_trader() if processes == 2 else trader
+    other.stack.sessions.connection(other.account)
+    trader.desk.orders.place(trader.principal, trader.account, draft(quantity=10))
+    trader.desk.reconciler.run_once()
+    trader.venue.script("place", "lost")
+
+    def full(*_: object, **__: object) -> None:
+        raise DatabaseUnavailable("database or disk is full")
+
+    def close(trader: Trader) -> list[ChildResult]:
+        return trader.desk.baskets.close_positions(trader.principal, trader.account)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Database, "write", full)
+        first, again = close(trader), close(other)
+    assert [row.status for row in first] == [ChildStatus.UNKNOWN]
+    assert [row.status for row in again] == [ChildStatus.ERROR]
+    assert first[0].reference in again[0].message
+    assert trader.venue.calls("place") == 2  # the entry and one exit
 
 
 def test_a_full_disk_does_not_stop_it(tmp_path: Path) -> None:
