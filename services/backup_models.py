@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -43,13 +43,13 @@ class BackupPlan:
     older backups were sealed with.
     """
 
-    database_url: str
+    database_url: str = field(repr=False)
     folder: Path
-    key: str
+    key: str = field(repr=False)
     retention: timedelta = timedelta(days=30)
     keep: int = 7
-    settings: Mapping[str, str] | None = None
-    previous_key: str = ""
+    settings: Mapping[str, str] | None = field(default=None, repr=False)
+    previous_key: str = field(default="", repr=False)
 
     @property
     def keys(self) -> tuple[str, ...]:

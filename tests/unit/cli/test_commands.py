@@ -30,6 +30,7 @@ from tests.support.databases import sqlite_database
 from tests.support.stacks import Stack, new_venue
 from tests.support.trading import Trader
 from tests.support.venue import CREDENTIALS, VENUES, Plugins, Venue
+from utils.envfile import read_plain
 
 OTHER = {name: value.replace("CANARY", "CANARY-other") for name, value in CREDENTIALS.items()}
 
@@ -230,6 +231,28 @@ def test_parameters_of_strategies_and_flags_of_users(shell: Shell, database: Dat
     shell.ok("flags", "clear", "new-pages", "--user", "asha")
     assert len(json.loads(shell.ok("flags", "list", "--json"))) == 1
     assert "belong to the gateway" in shell.fails("flags", "clear", "version.accounts")
+
+
+def test_the_two_halves_of_a_rotation(shell: Shell, tmp_path: Path) -> None:
+    asked: list[tuple[str, bool]] = []
+
+    def finish(name: str, *, give_up: bool) -> str:
+        asked.append((name, give_up))
+        return "2 stored secrets are sealed with the new SECRET_KEY."
+
+    shell = Shell(shell.stack, secrets=SimpleNamespace(finish=finish))
+    env_file = tmp_path / "gateway.env"
+    env_file.write_text("PORT=5001\nSECRET_KEY=the-old-one\n", encoding="utf-8")
+    options = ("SECRET_KEY", "--env-file", str(env_file))
+    told = shell.ok("secrets", "rotate", *options)
+    written = read_plain(env_file)
+    assert written["SECRET_KEY_PREVIOUS"] == "the-old-one"
+    assert len(written["SECRET_KEY"]) == 64 and written["SECRET_KEY"] not in told
+    assert "under way" in shell.fails("secrets", "rotate", *options)
+    assert "not in" in shell.fails("secrets", "rotate", "METRICS_TOKEN", *options[1:])
+    assert "is taken out" in shell.ok("secrets", "finish", *options, "--yes")
+    assert asked == [("SECRET_KEY", True)]
+    assert read_plain(env_file) == {"PORT": "5001", "SECRET_KEY": written["SECRET_KEY"]}
 
 
 def test_passwords_are_not_echoed(shell: Shell) -> None:

@@ -206,6 +206,15 @@ def test_without_a_key_nothing_is_written(lite: Kept) -> None:
     assert not lite.folder.exists()
 
 
+def test_a_plan_that_is_printed_tells_no_secret(lite: Kept) -> None:
+    plan = BackupPlan(
+        "postgresql://u:canary-url@h/d", lite.folder, KEY, settings=lite.settings,
+        previous_key=KEY[::-1],
+    )
+    for secret in ("canary", KEY, KEY[::-1]):
+        assert secret not in repr(plan)
+
+
 def test_names_may_be_shortened_and_must_be_clear(lite: Kept) -> None:
     service = lite.service()
     with pytest.raises(NotFoundHere):
