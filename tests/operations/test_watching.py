@@ -12,6 +12,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -58,10 +59,11 @@ def ask(url: str, body: Any = None, headers: dict[str, str] | None = None) -> tu
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Two workers that have seen an order, a wrong key, an unknown symbol and a page."""
+    """Two workers that have seen two orders, a wrong key, an unknown symbol and a page."""
     folder = tmp_path_factory.mktemp("watched")
     environ = {
         "WEB_CONCURRENCY": "2", "METRICS_TOKEN": "a" * 20,
+        "JAINAM_RATE_LIMIT": "1",  # of two orders at once one waits for its turn
         "CERTIFICATE_HOSTS": "127.0.0.1:1",  # nobody serves one there, which is told as well
     }  # fmt: skip
     with Served(folder, environ=environ) as served:
@@ -72,10 +74,13 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         AlarmService(database, SystemClock()).open("order_lost", "prop-b/REF", "An order is lost.")
         database.dispose()
         api = f"{served.url}/api/v1"
-        status, placed, served.headers = ask(  # type: ignore[attr-defined]
-            f"{api}/placeorder", {**ORDER, "apikey": served.key},
-            {"traceparent": f"00-{TRACE}-{SPAN}-01", "X-Request-ID": "job-7"},
-        )  # fmt: skip
+        named = {"traceparent": f"00-{TRACE}-{SPAN}-01", "X-Request-ID": "job-7"}
+        order = {**ORDER, "apikey": served.key}
+        with ThreadPoolExecutor() as pool:
+            other = pool.submit(ask, f"{api}/placeorder", order)
+            first = pool.submit(ask, f"{api}/placeorder", order, named)
+        assert other.result()[0] == 200
+        status, placed, served.headers = first.result()  # type: ignore[attr-defined]
         assert status == 200, placed
         served.placed = placed  # type: ignore[attr-defined]
         named = {"X-Request-ID": "wrong-key"}
@@ -107,10 +112,10 @@ def test_the_figures_of_both_workers_are_told_by_either(gateway: Served) -> None
         ask(f"{gateway.url}/api/v1/funds", {"apikey": "0" * 64})
     assert {value(metrics(gateway), series) for _ in range(8)} == {before + 20}
     text = metrics(gateway)
-    assert value(text, 'openalgo_order_outcomes_total{kind="place",state="accepted"}') == 1
+    assert value(text, 'openalgo_order_outcomes_total{kind="place",state="accepted"}') == 2
     assert value(text, 'trades_total{direction="buy",strategy="alpha"}') == 2
     assert value(text, 'openalgo_token_lookup_failures_total{broker="jainam_prop"}') == 1
-    assert value(text, "trade_execution_latency_seconds_count") == 1
+    assert value(text, "trade_execution_latency_seconds_count") == 2
     memory = 'openalgo_process_resident_memory_bytes{pid="'
     found = [line for line in text.splitlines() if line.startswith(memory)]
     assert len([line for line in found if 'role="worker"' in line]) == 2
