@@ -158,6 +158,20 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
                 reasons[text] = reasons.get(text, 0) + 1
     for reason, count in reasons.items():
         terminalreporter.write_line(f"LEFT OUT: {count} tests, {reason}", yellow=True)
+    _tell_times(terminalreporter)
+
+
+def _tell_times(terminalreporter: Any) -> None:
+    """Where a run of everything spent its time: seconds of all workers by folder of tests."""
+    seconds: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                parts = report.nodeid.partition("::")[0].split("/")
+                seconds["/".join(parts[1 : 3 if parts[1] == "unit" else 2])] += report.duration
+    if sum(seconds.values()) > 60.0:
+        told = ", ".join(f"{name} {spent:.0f}" for name, spent in seconds.most_common())
+        terminalreporter.write_line(f"SECONDS BY FOLDER: {told}")
 
 
 @pytest.fixture(scope="session", autouse=True)
