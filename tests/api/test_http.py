@@ -299,6 +299,7 @@ def test_workers_count_inbound_limits_together(serve: Callable[..., Api]) -> Non
     assert 'status="429"' in metrics
 
 
+@pytest.mark.timeout(240)
 def test_the_kill_switch_reaches_every_worker_within_a_second(serve: Callable[..., Api]) -> None:
     """Turned on the command line, obeyed by both workers a second later."""
     api = serve(environ={"WEB_CONCURRENCY": "2"}, contracts=("jainam_prop",))
@@ -316,7 +317,7 @@ def test_the_kill_switch_reaches_every_worker_within_a_second(serve: Callable[..
     while time.monotonic() - turned < 1.0:
         answer()  # what both workers know of the switch is as old as it can be
     before = len(api.simulator.orders(api.profile))
-    assert {answer() for _ in range(20)} == {409}
+    assert {answer() for _ in range(12)} == {409}
     assert len(api.simulator.orders(api.profile)) == before
 
 
