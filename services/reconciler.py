@@ -34,7 +34,7 @@ from services.books import Books
 from services.errors import ServiceError
 from services.evidence import Evidence
 from services.locks import LockBusy, NamedLocks
-from services.recording import Recorder, storage_needed
+from services.recording import Ending, Recorder, storage_needed
 from services.shared_reads import Copy
 from services.verdicts import Rows, Verdict, judge
 from utils.clock import start_of_trading_day, trading_day
@@ -180,22 +180,25 @@ class Reconciler:
         with self._recorder.reading() as conn:
             found = journal.open_intents(conn, UNSETTLED)
         self._evidence.keep_only({intent.id for intent in found})
-        left = []
+        left, endings = [], []
         for intent in found:
             overdue = self._evidence.is_over(intent, OVERDUE)
-            entry = self._recorder.resume(intent)
             if intent.state is IntentState.RECEIVED:
                 if overdue:
-                    entry.not_sent("abandoned", "The gateway stopped before it was sent.")
-                    tally.not_sent += 1
+                    endings.append(Ending(
+                        intent, IntentState.NOT_SENT, "abandoned",
+                        message="The gateway stopped before it was sent.",
+                    ))
                 continue
             if intent.state is IntentState.SENDING and overdue:
-                entry.settle(
-                    IntentState.UNKNOWN, "sender gone",
+                endings.append(Ending(
+                    intent, IntentState.UNKNOWN, "sender gone",
                     message="The gateway stopped while it was sent.",
-                )
+                ))
                 intent = replace(intent, state=IntentState.UNKNOWN)
             left.append(intent)
+        self._recorder.end(endings)
+        tally.not_sent += sum(item.state is IntentState.NOT_SENT for item in endings)
         return left
 
     def _account(
@@ -233,7 +236,7 @@ class Reconciler:
         self._rests_until[account.id] = self._clock.monotonic() + rest
         self._watch_for_doubles(account, copy.value)
         rows = Rows(copy.value)
-        left = [item for item in waiting if not self._seen(item, rows, copy, tally)]
+        left = self._without_seen(waiting, rows, copy, tally)
         left = self._without_absent(account, left, copy, tally)
         told = all(self._is_of_today(intent) for intent in left)
         self._alarm_if_old(account.label, left, _NOT_SHOWN if told else _DAY_OVER)
@@ -241,18 +244,22 @@ class Reconciler:
         tally.confirmed += self._bearing_out.check(account, accepted, rows, copy.as_of)
         return _count_unknown(left)
 
-    def _seen(
-        self, intent: Intent, rows: Rows, copy: Copy[list[Order]], tally: _Tally
-    ) -> bool:
-        """Settle an intent that the book shows; whether it does."""
-        if intent.kind is not IntentKind.PLACE and not _of_one_day(intent, copy):
-            return False  # the order id that it names may be another order's today
-        verdict = judge(intent, rows)
-        if verdict is None:
-            return False
-        self._settle(intent, verdict, "reconciled")
-        tally.settled += 1
-        return True
+    def _without_seen(
+        self, waiting: list[Intent], rows: Rows, copy: Copy[list[Order]], tally: _Tally
+    ) -> list[Intent]:
+        """Settle what the book shows; the others."""
+        left, endings = [], []
+        for intent in waiting:
+            # The order id that a change names may be another order's on another day.
+            judged = intent.kind is IntentKind.PLACE or _of_one_day(intent, copy)
+            verdict = judge(intent, rows) if judged else None
+            if verdict is None:
+                left.append(intent)
+            else:
+                endings.append(_ending(intent, verdict, "reconciled"))
+        self._recorder.end(endings)
+        tally.settled += len(endings)
+        return left
 
     def _without_absent(
         self, account: Account, waiting: list[Intent], copy: Copy[list[Order]], tally: _Tally
@@ -269,20 +276,22 @@ class Reconciler:
             elsewhere = self._elsewhere(account, proven)
         except (BrokerError, ServiceError):
             return waiting
+        endings = []
         for intent in proven:
             verdict = elsewhere.get(intent.id)
             if verdict is not None:
-                self._settle(intent, verdict, "under another client")
+                endings.append(_ending(intent, verdict, "under another client"))
                 tally.settled += 1
                 continue
-            self._recorder.resume(intent).settle(
-                IntentState.ABSENT, "absent",
+            endings.append(Ending(
+                intent, IntentState.ABSENT, "absent",
                 message="Complete reads of the broker's book did not show it.",
-            )
+            ))
             self._absent[intent.id] = replace(
                 intent, state=IntentState.ABSENT, updated_at=self._clock.now()
             )
             tally.absent += 1
+        self._recorder.end(endings)
         ended = {intent.id for intent in proven}
         return [intent for intent in waiting if intent.id not in ended]
 
@@ -297,11 +306,6 @@ class Reconciler:
 
     def _is_of_today(self, intent: Intent) -> bool:
         return trading_day(intent.created_at) == trading_day(self._clock.now())
-
-    def _settle(self, intent: Intent, verdict: Verdict, cause: str) -> None:
-        self._recorder.resume(intent).settle(
-            verdict.state, cause, order_id=verdict.order_id, message=verdict.message
-        )
 
     # Alarms ------------------------------------------------------------------------------------
 
@@ -362,12 +366,16 @@ class Reconciler:
             if verdict is None:
                 continue
             del self._absent[intent.id]
-            self._settle(intent, verdict, "appeared late")
+            self._recorder.end([_ending(intent, verdict, "appeared late")])
             self._alarms.open(
                 ABSENT_APPEARED, account.label,
                 f"Order {intent.reference} was held absent and is in the broker's book now, as "
                 f"{verdict.order_id}.",
             )
+
+
+def _ending(intent: Intent, verdict: Verdict, cause: str) -> Ending:
+    return Ending(intent, verdict.state, cause, verdict.order_id, verdict.message)
 
 
 def _of_one_day(intent: Intent, copy: Copy[list[Order]]) -> bool:

@@ -72,6 +72,17 @@ class Sighting:
     words: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an intent ended, as somebody found out who did not send it."""
+
+    intent: Intent
+    state: IntentState
+    cause: str
+    order_id: str | None = None
+    message: str = ""
+
+
 class Entry:
     """One intent on its way. Its methods are called by one thread at a time."""
 
@@ -141,9 +152,7 @@ class Entry:
         """
         change = self._change(state, cause, order_id=order_id, message=message)
         self._go_on(change, durable=False)
-        if state is IntentState.ACCEPTED and self.intent.kind is IntentKind.PLACE:
-            waited = self._recorder.now() - self.intent.created_at
-            counting.order_accepted(waited.total_seconds())
+        _count_accepted(self.intent, state, change.at)
 
     def note(self, cause: str, message: str = "") -> None:
         """Append an event that changes no state."""
@@ -299,6 +308,27 @@ class Recorder:
             with storage_needed():
                 self._database.commit(write, durable=False)
 
+    def end(self, endings: Sequence[Ending]) -> None:
+        """Record many outcomes in one commit. What somebody else has ended meanwhile stays so."""
+        if not endings:
+            return
+        at = self.now()
+        with storage_needed(), self._database.write(durable=False) as conn:
+            for item in endings:
+                change = Change(
+                    at, item.cause, item.state, item.order_id, item.message[:_MESSAGE_LENGTH]
+                )
+                try:
+                    change.apply(conn, item.intent.id)
+                except IllegalTransition as error:
+                    log.info("the journal knew already", extra={
+                        "reference": item.intent.reference, "state": error.current,
+                        "told": error.wanted})
+                    continue
+                _OUTCOMES.inc(kind=item.intent.kind.value, state=item.state.value)
+                _count_accepted(item.intent, item.state, at)
+        self._catch_up()
+
     def keep(self, intent: Intent, changes: list[Change], why: str) -> None:
         """Hold back what could not be written, and say so where somebody looks."""
         entry = LateEntry(intent, tuple(changes))
@@ -362,3 +392,8 @@ class Recorder:
             raise
         except (StorageError, SQLAlchemyError) as error:
             log.critical("the journal refuses a late entry (%s): %s", error, entry.to_json())
+
+
+def _count_accepted(intent: Intent, state: IntentState, at: datetime) -> None:
+    if state is IntentState.ACCEPTED and intent.kind is IntentKind.PLACE:
+        counting.order_accepted((at - intent.created_at).total_seconds())
