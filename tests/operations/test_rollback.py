@@ -6,6 +6,7 @@ The releases, the supervisord, the gateway, the simulator and the database are r
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -42,6 +43,11 @@ def symbols(prepared: Prepared) -> dict[str, int]:
     return found
 
 
+def crowd() -> float:
+    """How many times longer than alone something takes here now: 1 on a quiet machine."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 def exposure_of(here: Installed) -> dict[str, list[dict[str, object]]]:
     newest = max((here.state / "rollback" / "open").resolve().glob("exposure-*.json"))
     return json.loads(newest.read_text(encoding="utf-8"))
@@ -71,7 +77,7 @@ def test_deployed_traded_rolled_back_and_brought_back(drill: tuple[Installed, Pr
     began = time.monotonic()
     done = here.rollback("--yes", "--cancel-orders", "--square-off")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 60 * crowd()
     found = exposure_of(here)
     assert [row["order_id"] for row in found["orders"]] == [resting["orderid"]]
     assert [row["quantity"] for row in found["positions"]] == [1]
