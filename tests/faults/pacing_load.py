@@ -28,15 +28,18 @@ ALLOWANCE = 25
 SETTLING = 1.5
 """Seconds at the beginning that do not count for the use of the allowance."""
 
-READS: dict[str, tuple[str, dict[str, object]]] = {
-    "orderbook": ("GET /orders/dealerorderbook", {}),
-    "tradebook": ("GET /orders/dealertradebook", {}),
-    "positionbook": ("GET /portfolio/dealerpositions", {}),
-    "holdings": ("GET /portfolio/holdings", {}),
-    "funds": ("GET /user/balance", {}),
-    "quotes": ("POST /instruments/quotes", {"symbol": SYMBOL, "exchange": "NSE"}),
+READS: dict[str, tuple[str, float]] = {
+    "orderbook": ("GET /orders/dealerorderbook", 6.0),
+    "tradebook": ("GET /orders/dealertradebook", 20.0),
+    "positionbook": ("GET /portfolio/dealerpositions", 1.0),
+    "holdings": ("GET /portfolio/holdings", 0.1),
+    "funds": ("GET /user/balance", 3.3),
+    "quotes": ("POST /instruments/quotes", 5.0),
 }
-"""Routes of ours that read, the simulator's route that each ends at, and their fields."""
+"""Routes of ours that read, the simulator's route that each ends at, and its calls a second (for
+quotes nothing is published)."""
+
+_FIELDS: dict[str, dict[str, object]] = {"quotes": {"symbol": SYMBOL, "exchange": "NSE"}}
 
 
 _QUEUED = re.compile(r"queue;dur=([0-9.]+)")
@@ -148,11 +151,15 @@ class Load:
             self._go(key, what, lambda client: self._order(client, what),
                      connections / rate, number / rate)
 
-    def reads(self, key: str, threads: int = 2) -> None:
-        """Ask for every book and for quotes as fast as the answers come."""
-        for name, (_, fields) in READS.items():
-            for _ in range(threads):
-                self._go(key, name, lambda client, n=name, f=fields: client.call(n, f, n)[0], 0.02)
+    def reads(self, key: str, connections: int = 3) -> None:
+        """Ask for every book, and for quotes, three times as often as the venue allows."""
+        for name, (_, rate) in READS.items():
+            fields = _FIELDS.get(name, {})
+            for number in range(connections):
+                self._go(
+                    key, name, lambda client, n=name, f=fields: client.call(n, f, n)[0],
+                    connections / (3 * rate), number / (3 * rate),
+                )
 
     def smart(self, key: str, threads: int, symbol: str, target: int) -> None:
         """Bring one position to its target over and over."""
