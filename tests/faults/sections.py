@@ -42,7 +42,7 @@ class Sizes:
     intents: int = 500
     requests: int = 200
     look_ups: int = 10_000
-    examples: int = 150
+    examples: int = 60
     seconds: int = 60
     seed: int = 1
 
