@@ -1,0 +1,1 @@
+"""Programs that use the gateway as any client would."""

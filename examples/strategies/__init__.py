@@ -1,0 +1,1 @@
+"""Strategies in the recommended form: a pure function that decides, a thin runner that trades."""
