@@ -22,7 +22,8 @@ from database.journal import IntentState
 from services.kill_switch import SquareOff
 from services.settlements import OUTCOMES
 from utils.clock import IST
-from utils.config import PATHS, display
+from utils.config import PATHS, ConfigurationError, display
+from utils.logging import check_log_dir
 
 
 @click.group()
@@ -236,9 +237,13 @@ def config() -> None:
 def check(as_json: bool) -> None:
     """Show every setting and where it comes from; a faulty configuration never gets this far.
 
-    Secrets are only said to be set or not.
+    Secrets are only said to be set or not. The folder of the logs is tried.
     """
     settings = gateway().settings
+    try:
+        check_log_dir(settings)
+    except ConfigurationError as error:
+        fail(str(error))
     rows = [
         {"variable": name, "value": display(settings, name), "origin": settings.origin(name)}
         for name in PATHS

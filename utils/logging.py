@@ -143,6 +143,12 @@ def register_settings(settings: Settings) -> None:
             register_secret(password, lasting=True)
 
 
+def check_log_dir(settings: Settings) -> None:
+    """`ConfigurationError` unless log files can be written where they are wanted."""
+    for handler in _file_handlers(settings):
+        handler.close()
+
+
 def _file_handlers(settings: Settings) -> list[logging.Handler]:
     try:
         settings.log_dir.mkdir(parents=True, exist_ok=True)
