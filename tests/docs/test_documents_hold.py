@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 
 import click
 import pytest
+from flask.cli import FlaskGroup, ScriptInfo
 
-from app import create_app
+from app import GatewayApp, create_app
+from database import db
 from tests.support.guide import ROOT, anchor, blocks, headings, links
 from tests.support.stacks import settings_of
 
@@ -39,9 +42,17 @@ def test_links_lead_somewhere(document: Path) -> None:
     assert broken == []
 
 
-def _faults(command: click.Command, words: list[str]) -> str | None:
-    """What is wrong with these words as a command line, by the command's own definition."""
-    context = click.Context(command)
+@cache
+def _app() -> GatewayApp:
+    app = create_app(settings_of())
+    db.init_app(app, app.gateway.database)  # as `flask` itself has it
+    return app
+
+
+def _fault(words: list[str]) -> str | None:
+    """What is wrong with these words after `flask`, by the commands' own definitions."""
+    command: click.Command = FlaskGroup()
+    context = click.Context(command, obj=ScriptInfo(create_app=_app))
     while words and isinstance(command, click.Group):
         name = words.pop(0)
         if name.isupper() or name in ("…", "$@"):
@@ -66,7 +77,6 @@ def _commands(document: Path) -> list[str]:
 
 
 def test_every_flask_command_in_the_documents_exists() -> None:
-    app = create_app(settings_of())
     faults = []
     for document in DOCUMENTS:
         for line in _commands(document):
@@ -75,7 +85,7 @@ def test_every_flask_command_in_the_documents_exists() -> None:
             except ValueError:
                 words = line.split()
             words = [word for word in words if word not in ("…", "…,", "\\")]
-            fault = _faults(app.cli, words)
+            fault = _fault(words)
             if fault:
                 faults.append(f"{_name(document)}: flask {line.strip()}: {fault}")
     assert faults == []
