@@ -8,6 +8,7 @@ one would when it is not there; what it would start is started for real, in the 
 from __future__ import annotations
 
 import configparser
+import json
 import os
 import shlex
 import signal
@@ -18,11 +19,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 RELEASE = "/opt/openalgo/current"
-NAMES = ("sudo", "systemctl", "supervisorctl", "docker-compose", "python")
+NAMES = ("sudo", "systemctl", "supervisorctl", "docker-compose")
 
 
 def install(folder: Path) -> None:
@@ -149,16 +151,16 @@ def docker_compose(words: list[str]) -> None:
     _serve(_image_command(compose["services"][name]))
 
 
-def _image_command(service: dict[str, object]) -> list[str]:
-    import json
-
-    command = service.get("command")
-    if isinstance(command, str):
-        return _in_image(shlex.split(command))
-    if isinstance(command, list):
-        return _in_image([str(word) for word in command])
-    lines = (_project() / "Dockerfile").read_text(encoding="utf-8").splitlines()
-    (found,) = [line for line in lines if line.startswith("CMD ")]
+def _image_command(service: dict[str, Any]) -> list[str]:
+    """What a service runs: its own command, or that of the stage of the image it is built from."""
+    if "command" in service:
+        command = service["command"]
+        return _in_image(shlex.split(command) if isinstance(command, str) else list(command))
+    stage = service["build"]["target"]
+    image = (_project() / "Dockerfile").read_text(encoding="utf-8")
+    stages = {part.split("\n")[0].rpartition(" AS ")[2]: part for part in image.split("\nFROM ")}
+    text = stages[stage]
+    (found,) = [line for line in text.splitlines() if line.startswith("CMD ")]
     return _in_image(json.loads(found.removeprefix("CMD ")))
 
 
