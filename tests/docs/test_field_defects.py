@@ -6,7 +6,6 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +13,12 @@ import pytest
 
 from benchmarks import measure
 from benchmarks.load import Sample
+from tests.support.named_tests import NAMED, ROOT, missing_tests
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "field-defects.md"
 NOT_BUILT = {32, 33, 34}
 
 _LINE = re.compile(r"^\| (\d+) \| (.+?) \| (.+) \|$", re.MULTILINE)
-_NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
-
-
-@cache
-def functions_of(path: Path) -> frozenset[str]:
-    """The test functions that a file defines."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
 
 
 def lines() -> dict[int, str]:
@@ -38,13 +29,7 @@ def lines() -> dict[int, str]:
 
 
 def test_every_named_test_exists() -> None:
-    missing = []
-    for number, pinned in lines().items():
-        for path, name in _NAMED.findall(pinned):
-            file = ROOT / path
-            if not file.is_file() or name not in functions_of(file):
-                missing.append(f"{number}: {path}::{name}")
-    assert missing == []
+    assert missing_tests("\n".join(lines().values())) == []
 
 
 def test_every_line_has_a_test_or_says_that_the_thing_is_not_built() -> None:
@@ -52,7 +37,7 @@ def test_every_line_has_a_test_or_says_that_the_thing_is_not_built() -> None:
         if number in NOT_BUILT:
             assert pinned.startswith("not built yet"), number
         else:
-            assert _NAMED.search(pinned), number
+            assert NAMED.search(pinned), number
 
 
 def test_defect_37_the_overhead_is_measured_against_a_bare_route(

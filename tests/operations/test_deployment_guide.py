@@ -28,6 +28,7 @@ from tests.support.guide import DEPLOYMENT_GUIDE, ROOT, blocks, headings, sectio
 PATIENCE = 240
 """Seconds that the whole guide may take; about twenty on a machine with nothing else to do."""
 
+AUTHOR = ("-c", "user.name=Test", "-c", "user.email=test@example.com")
 PYTHON = shlex.quote(sys.executable)
 
 SECTIONS = (
@@ -50,6 +51,13 @@ def clone(tmp_path: Path) -> Path:
             (project / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, project / name)
     (project / ".venv").symlink_to(sys.prefix)
+    with (project / ".git-ignored").open("w") as ignored:
+        ignored.write(".venv\n")
+    for words in (
+        ("init", "-q"), ("config", "core.excludesFile", ".git-ignored"), ("add", "."),
+        ("commit", "-qm", "The release before"), ("commit", "-qm", "This one", "--allow-empty"),
+    ):  # fmt: skip
+        subprocess.run(["git", *AUTHOR, *words], cwd=project, check=True)
     return project
 
 

@@ -27,6 +27,8 @@ from benchmarks.servers import PROFILE, Served
 from simulator.testing import credential
 from tests.operations.serving import wait_for
 from tests.support.guide import symptoms
+from tests.support.postgres_server import postgres_server
+from tests.support.redis_server import redis_server
 from utils.config import ROOT
 
 ORDER = {
@@ -74,6 +76,15 @@ class Patient:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             return error.code
+
+    def health(self) -> dict[str, Any]:
+        """What `/health` tells on this machine, whatever its status."""
+        try:
+            with urllib.request.urlopen(f"{self.served.url}/health", timeout=10) as answer:
+                found: dict[str, Any] = json.load(answer)
+        except urllib.error.HTTPError as error:
+            found = json.load(error)
+        return found
 
     def fails(self, *command: str) -> str:
         """What a command says that does not succeed."""
@@ -256,6 +267,33 @@ def _login(patient: Patient, name: str, password: str) -> str:
             return str(page.read().decode())
     except urllib.error.HTTPError as error:
         return error.read().decode()
+
+
+@pytest.mark.postgres
+@pytest.mark.redis
+@pytest.mark.timeout(240)
+def test_a_database_and_a_redis_that_are_down(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    """Servers of their own are killed and started again; the gateway goes on by itself."""
+    with postgres_server() as database, redis_server() as cache:
+        shared = {"DATABASE_URL": database.url, "REDIS_URL": cache.url}
+        with Served(tmp_path, environ=shared) as served:
+            patient = Patient(served)
+            assert patient.order()[0] == 200
+            with subtests.test("Redis down"):
+                cache.kill()
+                wait_for(lambda: patient.status_of("/health/ready") == 503)
+                status, answer, _ = patient.order()
+                assert status in (429, 503), answer
+                assert patient.health()["checks"]["redis"]["status"] == "down"
+                cache.start()
+                wait_for(lambda: patient.order()[0] == 200, 60)
+            with subtests.test("Database down"):
+                database.kill()
+                wait_for(lambda: patient.status_of("/health/ready") == 503)
+                status, answer, _ = patient.order()
+                assert (status, told(answer["message"], "Database down")) == (503, True), answer
+                database.start()
+                wait_for(lambda: patient.order()[0] == 200, 60)
 
 
 def test_a_log_folder_that_cannot_be_written_is_said_before_the_start(tmp_path: Path) -> None:
