@@ -11,7 +11,6 @@ import configparser
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -21,7 +20,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
+
+from tests.operations.serving import gone, wait_for
 
 RELEASE = "/opt/openalgo/current"
 NAMES = ("sudo", "systemctl", "supervisorctl", "docker-compose")
@@ -85,16 +87,16 @@ def stop(pid_file: Path) -> None:
     """End the server that a stand-in has started, if one runs."""
     if not pid_file.exists():
         return
-    group = int(pid_file.read_text())
+    pid = int(pid_file.read_text())
     pid_file.unlink()
     try:
-        os.killpg(group, signal.SIGTERM)
-        for _ in range(600):
-            os.killpg(group, 0)
-            time.sleep(0.05)
-        os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
+        server = psutil.Process(pid)
+        family = [server, *server.children(recursive=True)]
+        server.terminate()
+    except psutil.NoSuchProcess:
         return
+    # Whoever started it is gone: a process that has ended may stay a zombie.
+    wait_for(lambda: gone(family))
 
 
 def _ready() -> bool:
