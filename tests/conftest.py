@@ -32,6 +32,10 @@ _MEASURED = 3
 """Of how many variants of one parametrised test the coverage is measured. Measuring doubles the
 time of a test; the two thousand bodies that one route refuses all take the same way."""
 
+_UNMEASURED = ("faults", "operations")
+"""Folders whose child processes run without coverage: what they start is started elsewhere too, and
+measuring it there costs minutes."""
+
 
 @cache
 def _postgres_fault() -> str | None:
@@ -184,6 +188,15 @@ def _cheap_passwords() -> Iterator[None]:
     cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(crypto, "_hasher", lambda: cheap)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _children_are_not_measured(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let the children of some folders' tests run without coverage; see `_UNMEASURED`."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.relative_to(Path(__file__).parent).parts[0] in _UNMEASURED:
+            patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
         yield
 
 

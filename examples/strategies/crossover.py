@@ -58,7 +58,7 @@ def trade_once(client: Client, options: argparse.Namespace, today: date) -> str:
     answer = client.placesmartorder(
         strategy=STRATEGY, symbol=options.symbol, exchange=options.exchange,
         action="BUY" if wanted else "SELL", price_type="MARKET", product=options.product,
-        quantity=options.quantity, position_size=wanted,
+        quantity=wanted, position_size=wanted,  # with a quantity, 0 of 0 would be an order
     )  # fmt: skip
     return f"position {wanted} wanted: {answer}"
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 import pytest
 from flask.cli import FlaskGroup, ScriptInfo
+from flask_migrate.cli import db as migrations
 
 from app import GatewayApp, create_app
-from database import db
 from tests.support.guide import ROOT, anchor, blocks, headings, links
 from tests.support.stacks import settings_of
 
@@ -44,25 +44,25 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 @cache
 def _app() -> GatewayApp:
-    app = create_app(settings_of())
-    db.init_app(app, app.gateway.database)  # as `flask` itself has it
-    return app
+    return create_app(settings_of())
 
 
 def _fault(words: list[str]) -> str | None:
     """What is wrong with these words after `flask`, by the commands' own definitions."""
-    command: click.Command = FlaskGroup()
-    context = click.Context(command, obj=ScriptInfo(create_app=_app))
-    while words and isinstance(command, click.Group):
-        name = words.pop(0)
-        if name.isupper() or name in ("…", "$@"):
-            return None
-        found = command.get_command(context, name)
-        if found is None:
-            return f"no command {name!r}"
-        command, context = found, click.Context(found, parent=context)
-    known = {option for parameter in command.params for option in parameter.opts}
-    known |= {"--help"}
+    group = FlaskGroup()
+    group.add_command(migrations, "db")  # the application adds it where `flask` itself runs
+    command: click.Command = group
+    with click.Context(group, obj=ScriptInfo(create_app=_app)) as root:  # and its app context
+        context = root
+        while words and isinstance(command, click.Group):
+            name = words.pop(0)
+            if name.isupper() or name in ("…", "$@"):
+                return None
+            found = command.get_command(context, name)
+            if found is None:
+                return f"no command {name!r}"
+            command, context = found, click.Context(found, parent=context)
+    known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
     given = {word.partition("=")[0] for word in words if word.startswith("--")}
     unknown = sorted(given - known)
     return f"no option {', '.join(unknown)}" if unknown else None
