@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from flask import Request, Response
 
 Body = Mapping[str, Any]
@@ -20,14 +21,25 @@ MOST_DAYS = 90
 """How far the daily history goes back."""
 
 _HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
-_encode = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False
-).encode
+
+
+def _plain(value: object) -> str:
+    """Kinds of text that the encoder does not know; `TypeError` for what JSON cannot say."""
+    if isinstance(value, str):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+_strict = msgspec.json.Encoder(decimal_format="number", enc_hook=_plain)
 
 
 def encode(body: Body) -> bytes:
-    """A body as JSON."""
-    return _encode(body).encode("utf-8", "replace")
+    """A body as JSON. Half a surrogate pair, which UTF-8 cannot say, becomes a question mark."""
+    try:
+        return _strict.encode(body)
+    except UnicodeEncodeError:
+        text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode("utf-8", "replace")
 
 
 def reply(

@@ -129,6 +129,14 @@ class Client:
         self._http.close()
 
 
+def smart_fields(symbol: str, target: int) -> dict[str, object]:
+    """A smart order that brings a position to its target."""
+    return {
+        "strategy": "smart", "symbol": symbol, "exchange": "NSE", "action": "BUY",
+        "product": "MIS", "pricetype": "MARKET", "quantity": target, "position_size": target,
+    }
+
+
 class Load:
     """Threads that call until `stop`; every answer is kept."""
 
@@ -163,10 +171,7 @@ class Load:
 
     def smart(self, key: str, threads: int, symbol: str, target: int) -> None:
         """Bring one position to its target over and over."""
-        body: dict[str, object] = {
-            "strategy": "smart", "symbol": symbol, "exchange": "NSE", "action": "BUY",
-            "product": "MIS", "pricetype": "MARKET", "quantity": target, "position_size": target,
-        }
+        body = smart_fields(symbol, target)
         for _ in range(threads):
             self._go(key, "smart", lambda c: c.call("placesmartorder", body, "smart")[0], 0.1)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.servers import PROFILE, Served
 from tests.faults.audit import Books
-from tests.faults.pacing_load import READS, Client, Figures, Load, Seen, measure
+from tests.faults.pacing_load import READS, Client, Figures, Load, Seen, measure, smart_fields
 from tests.faults.table import Row, at_most
 from tests.faults.wishes import wishes
 from tests.support.waiting import wait_until
@@ -78,6 +78,14 @@ def crowded(served: Served, seconds: float) -> Figures:
     load.orders(served.key, 64, 64.0)
     load.cancels(served.new_key("boss", "trade"), 5.0)
     return measure(served.simulator, load, seconds)
+
+
+def smart_order(served: Served) -> Seen:
+    """Bring the position to its target once more."""
+    client = Client(served.url, served.key)
+    seen, _ = client.call("placesmartorder", smart_fields(SMART, TARGET), "smart")
+    client.close()
+    return seen
 
 
 def position(served: Served) -> int:

@@ -15,6 +15,7 @@ from tests.faults.pacing_one_host import (
     ended,
     gateway,
     position,
+    smart_order,
     under_load,
 )
 from tests.support.waiting import wait_until
@@ -43,7 +44,9 @@ def test_no_limit_is_exceeded_under_load_nor_while_two_generations_of_workers_li
     wait_until(
         lambda: first.isdisjoint(worker.pid for worker in served.gateway.workers()), 30.0
     )
-    assert figures.statuses("smart").get(200, 0) >= 2
+    # while positions are asked for at three times their limit, a busy machine may refuse them all
+    assert figures.statuses("smart").keys() <= {200, 429}
+    wait_until(lambda: smart_order(served).status == 200, 30.0)
     assert position(served) == TARGET, "smart orders of two generations traded on one reading"
     quiet = figures.statuses("quiet")
     assert quiet.get(200, 0) >= 6
