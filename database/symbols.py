@@ -26,7 +26,7 @@ from database.symbol_rows import FIELDS
 from database.symbol_text import SearchText
 
 _COLUMNS = ", ".join(("id", *FIELDS, "generation"))
-_BATCH = 100
+_BATCH = 250
 _CHUNK = 2_000
 _LAST_CHARACTER = "\U0010ffff"
 
@@ -86,12 +86,17 @@ class SymbolReader:
         if column not in ("symbol", "token"):
             raise ValueError(f"there is no look-up by {column}")
         found: list[Row] = []
+        columns = ", ".join(f"t.{name.strip()}" for name in _COLUMNS.split(","))
         for start in range(0, len(pairs), _BATCH):
             batch = pairs[start : start + _BATCH]
-            wanted = " OR ".join([f"({column} = ? AND exchange = ? AND broker = ?)"] * len(batch))
-            values = tuple(value for pair in batch for value in (*pair, broker))
+            wanted = ", ".join(["(?, ?)"] * len(batch))
+            values = [value for pair in batch for value in pair]
+            # CROSS: pairs outside, the index inside, whatever SQLite thinks of their number
             found += self._all(
-                f"SELECT {_COLUMNS} FROM symbol_token WHERE {wanted}", values  # noqa: S608
+                f"WITH wanted (word, place) AS (VALUES {wanted})"  # noqa: S608
+                f" SELECT {columns} FROM wanted CROSS JOIN symbol_token t"
+                f" WHERE t.{column} = wanted.word AND t.exchange = wanted.place AND t.broker = ?",
+                (*values, broker),
             )
         return found
 

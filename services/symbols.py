@@ -11,7 +11,8 @@ import threading
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import NamedTuple
 
 from broker.base import Clock
 from broker.models import Exchange, InstrumentRef
@@ -252,7 +253,8 @@ def _record(row: Row) -> SymbolRecord:
     )
 
 
-def _decimal(value: Any) -> Decimal:
+@lru_cache(4_096)
+def _decimal(value: float) -> Decimal:
     """A stored float as the decimal it was read from: its shortest spelling."""
     text = repr(value)
     return Decimal(text[:-2] if text.endswith(".0") else text)
