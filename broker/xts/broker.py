@@ -57,6 +57,7 @@ from broker.xts.dealers import ClientIds, resolve, rules_for
 from broker.xts.envelope import NOTHING, Acknowledgement, Api
 from broker.xts.login import Login
 from broker.xts.market import MarketData
+from broker.xts.order_rows import OrderRows
 from broker.xts.profile import DAY_WISE, XtsProfile
 from broker.xts.segments import Segments
 
@@ -94,6 +95,7 @@ class XtsBroker(Broker):
             account.label, runtime, self._connection.pacers, account.retry_count
         )
         self._market = MarketData(self.profile, account, runtime, self._client, self._segments)
+        self._orders = OrderRows(self._segments, self._anomaly)
         self._attached: _Attached | None = None
 
     # Sessions ------------------------------------------------------------------------------
@@ -178,12 +180,8 @@ class XtsBroker(Broker):
 
     def orders(self, *, deadline: Deadline) -> list[Order]:
         ids = self._ids()
-        segments, anomaly = self._segments, self._anomaly
-        return [
-            codec.order_from_row(row, segments, anomaly)
-            for row in self._order_rows(ids, deadline)
-            if ids.is_ours(_client_of(row, "ClientID"))
-        ]
+        rows = self._order_rows(ids, deadline)
+        return self._orders.read(row for row in rows if ids.is_ours(_client_of(row, "ClientID")))
 
     def order_history(self, order_id: str, *, deadline: Deadline) -> list[Order]:
         params = {"appOrderID": requests.order_id_text(order_id)}
