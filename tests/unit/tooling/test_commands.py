@@ -220,6 +220,10 @@ def test_the_checks_run_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert [step.title for step in checks.steps(python, tests=False, pytest_arguments=())] == (
         titles[:-1]
     )
+    for measure, measured in (("1", True), ("0", False)):
+        monkeypatch.setenv("MEASURE_COVERAGE", measure)
+        *_, tests = checks.steps(python, tests=True, pytest_arguments=())
+        assert ("--cov" in tests.command) is measured
     (alone,) = checks.steps(python, tests=True, pytest_arguments=("-k", "x"))
     assert alone.command[1:] == ("-m", "pytest", "-k", "x")
 
