@@ -24,6 +24,7 @@ from benchmarks.servers import ROOT, Stack, post
 
 SYMBOL, EXCHANGE = "RELIANCE", "NSE"
 _CLIENTS = 16
+_TIDYING = 8.0  # seconds in which a load that is over still moves its log into the file
 _COPY_AGE = 1.05  # seconds after which the gateway reads a book anew
 
 
@@ -199,26 +200,43 @@ def master_contract(stack: Stack, effort: Effort) -> Iterator[Figure]:
 
 
 def _download(stack: Stack) -> dict[str, Any]:
-    body = {"apikey": stack.key, "wait": True, "force": True}
-    answer = post(f"{stack.gateway.url}/api/v1/master_contract/jainam_prop", body)
-    report: dict[str, Any] = answer["data"]["report"]
-    return report
+    """Load the master contract anew; its report once it is over."""
+    url = f"{stack.gateway.url}/api/v1/master_contract/jainam_prop"
+    job = post(url, {"apikey": stack.key, "force": True})["data"]["job"]
+    while True:
+        request = urllib.request.Request(f"{url}/{job}", headers={"X-API-KEY": stack.key})  # noqa: S310
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 (loopback)
+            row = json.load(answer)["data"]
+        if row["state"] == "done":
+            report: dict[str, Any] = row["report"]
+            return report
+        if row["state"] == "failed":
+            raise RuntimeError(f"the master contract was not loaded: {row['report']}")
+        time.sleep(0.1)
 
 
 def placing_while_loading(stack: Stack, effort: Effort) -> Iterator[Figure]:
-    """How much longer an order waits while a master contract is loaded."""
+    """How much longer the slowest order waits while a master contract is loaded.
+
+    Against the slowest of as many orders without: of a few thousand orders one is always slow.
+    """
     order = gateway_order(stack)
-    before = back_to_back(stack.gateway.url, [order] * effort.orders)
+    back_to_back(stack.gateway.url, [order] * effort.orders)
     loading = threading.Thread(target=_download, args=(stack,))
     during = Sample()
     loading.start()
     while loading.is_alive():
         during.add(back_to_back(stack.gateway.url, [order] * 5))
     loading.join()
-    longer = during.percentile(1.0) - before.median
+    time.sleep(_TIDYING)
+    without = Sample()
+    for _ in range(len(during.seconds) // 5):
+        without.add(back_to_back(stack.gateway.url, [order] * 5))
+    slowest = during.percentile(1.0), without.percentile(1.0)
     yield at_most(
-        "The slowest order while it loads, longer than the median before", longer, 50.0, "ms",
-        note=f"{len(during.seconds)} orders",
+        "The slowest order while it loads, longer than without", slowest[0] - slowest[1], 50.0,
+        "ms",
+        note=f"{slowest[0]:.0f} ms to {slowest[1]:.0f} ms, of {len(during.seconds)} orders each",
     )  # fmt: skip
 
 
