@@ -91,8 +91,12 @@ class AccountService:
         return next((account for account in self.all() if account.id == account_id), None)
 
     def find(self, label: str) -> Account | None:
-        """The account of this label, whoever owns it."""
-        return self._snapshot().by_label.get(label)
+        """The account of this label, whoever owns it; one that was added a moment ago, too."""
+        found = self._snapshot().by_label.get(label)
+        if found is None:
+            self._flags.look()
+            found = self._snapshot().by_label.get(label)
+        return found
 
     def default_label(self, principal: Principal) -> str | None:
         """The label that is meant when none is named: the key's own, a shared one, the only one."""

@@ -90,8 +90,7 @@ class FlagService:
             flags.set_flag(conn, stored, value, at=self._clock.now(), by=who)
         if not name.startswith(_INTERNAL):
             log.info("flag %s set to %s by %s", stored, value, who)
-        with self._reading:
-            self._read_or_keep()
+        self.look()
 
     def forget(self, name: str, who: str, *, user_id: int | None = None) -> None:
         """Take a flag away, so that its default holds again; for a user, what holds for all."""
@@ -99,8 +98,7 @@ class FlagService:
         with self._database.write() as conn:
             flags.clear(conn, stored, at=self._clock.now())
         log.info("flag %s taken away by %s", stored, who)
-        with self._reading:
-            self._read_or_keep()
+        self.look()
 
     def switch(self, name: str, on: bool, who: str) -> None:
         """Set a switch."""
@@ -109,6 +107,11 @@ class FlagService:
     def bump(self, name: str, who: str) -> None:
         """Give a `version.` flag a value it never had: copies that were made under it are old."""
         self.set(name, secrets.token_hex(8), who)
+
+    def look(self) -> None:
+        """Read what has changed now, for who misses what another process may just have added."""
+        with self._reading:
+            self._read_or_keep()
 
     def list(self) -> FlagViews:
         """The flags that people set, by name."""

@@ -73,6 +73,16 @@ def test_a_changed_environment_changes_the_account(
     assert back.account.id == first.id
 
 
+def test_an_account_that_another_process_added_just_now_is_found(
+    stack: Stack, main_database: Database, tmp_path: Path, clock: ManualClock
+) -> None:
+    assert stack.accounts.find("prop-c") is None
+    other = Stack(main_database, tmp_path, clock)
+    other.accounts.add(other.user(), new())
+    found = stack.accounts.find("prop-c")  # no time has passed for the copy to grow old
+    assert found is not None and found.label == "prop-c"
+
+
 def test_a_users_account_keeps_a_label_that_the_environment_wants(
     main_database: Database, tmp_path: Path, clock: ManualClock,
     caplog: pytest.LogCaptureFixture,
