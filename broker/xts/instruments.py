@@ -7,9 +7,12 @@ strike. A row that fits nothing becomes a `BadRow`; it never stops the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from datetime import date
 from decimal import Decimal, InvalidOperation
+from functools import partial
+from operator import itemgetter
+from typing import TypeVar
 
 from broker.errors import ProtocolError
 from broker.models import BadRow, Instrument, InstrumentKind, OptionType
@@ -18,12 +21,14 @@ from broker.xts.profile import Segment
 from broker.xts.values import identifier
 
 _TEST_NAME = "NSETEST"
-_NONE_MARKS = ("", "undefined", "null", "NaN")
+_NONE_MARKS = frozenset({"", "undefined", "null", "NaN"})
 _INDEX_TICK = Decimal("0.05")
 _ONE = Decimal(1)
 _MAX_TEXT = 300  # characters of a bad row that are kept for the report
 _CACHE_SIZE = 50_000
 _new_tuple = tuple.__new__
+_Key = TypeVar("_Key", bound=Hashable)
+_Value = TypeVar("_Value")
 
 # Columns that every generation and kind shares, without and with Multiplier (§9.1, §9.5).
 _NAME, _DESCRIPTION, _SERIES = 3, 4, 5
@@ -35,20 +40,20 @@ _DERIVATIVE_KINDS = frozenset({InstrumentKind.FUTURE, InstrumentKind.OPTION, Ins
 class _Layout:
     """Where a row of one type and width keeps what varies. -1: it has no such column.
 
-    `generation` is the year since which servers write it so.
+    `generation` is the year since which servers write it so; `terms` takes from a row the texts
+    of tick, lot and freeze quantity, then those of multiplier, price numerator and denominator as
+    far as it has them.
     """
 
     __slots__ = (
-        "denominator",
         "describe",
         "expiry",
         "generation",
         "isin",
         "kind",
-        "multiplier",
-        "numerator",
         "option_type",
         "strike",
+        "terms",
     )
 
     def __init__(
@@ -65,14 +70,17 @@ class _Layout:
     ) -> None:
         self.kind = kind
         self.generation = generation
-        self.multiplier = multiplier
         self.isin = isin
-        self.numerator = numerator
-        self.denominator = numerator + 1
         self.describe = describe
         self.expiry = expiry
         self.strike = strike
         self.option_type = strike + 1
+        columns = [_TICK, _LOT, _FREEZE]
+        if multiplier > 0:
+            columns.append(multiplier)
+        if numerator > 0:
+            columns += [numerator, numerator + 1]
+        self.terms: Callable[[list[str]], tuple[str, ...]] = itemgetter(*columns)
 
 
 def _layouts() -> dict[tuple[str, int], _Layout]:
@@ -103,6 +111,21 @@ class _Reason(ValueError):
     """Why a row can't be read."""
 
 
+class _Known(dict[_Key, _Value]):
+    """What texts that repeat mean, each read once. Emptied when it is full."""
+
+    def __init__(self, read: Callable[[_Key], _Value]) -> None:
+        super().__init__()
+        self._read = read
+
+    def __missing__(self, key: _Key) -> _Value:
+        value = self._read(key)
+        if len(self) >= _CACHE_SIZE:
+            self.clear()
+        self[key] = value
+        return value
+
+
 class RowReader:
     """Reads the rows of one segment; keeps small caches of the texts that repeat.
 
@@ -113,25 +136,30 @@ class RowReader:
     def __init__(self, segment: Segment) -> None:
         self._segment = segment
         self._heads = frozenset({segment.name, str(segment.number)})
-        self._decimals: dict[str, Decimal] = {}
-        self._dates: dict[str, date] = {}
-        self._terms: dict[tuple[str, ...], tuple[Decimal, int, int | None, Decimal]] = {}
+        self._prices = _Known(partial(_decimal, "price band"))
+        self._strikes = _Known(partial(_positive, "strike"))
+        self._dates = _Known(_date)
+        self._option_types = _Known(_option_type)
+        self._terms = _Known(partial(_terms, segment.freeze_plus_one))
         self._generation = 0
+        self._lines = 0
 
-    def read(self, runs: Iterable[list[str]]) -> Iterator[Instrument | BadRow]:
-        """Every row but blank ones and the exchange's test scrips."""
-        line = 0
+    def read(self, texts: list[str]) -> list[Instrument | BadRow]:
+        """The next rows, but blank ones and the exchange's test scrips."""
+        found: list[Instrument | BadRow] = []
         read_row = self._row
-        for run in runs:
-            for text in run:
-                line += 1
-                try:
-                    instrument = read_row(text)
-                except ValueError as exc:
-                    yield BadRow(self._segment.name, line, text[:_MAX_TEXT], str(exc))
-                    continue
-                if instrument is not None:
-                    yield instrument
+        line = self._lines
+        for text in texts:
+            line += 1
+            try:
+                instrument = read_row(text)
+            except ValueError as exc:
+                found.append(BadRow(self._segment.name, line, text[:_MAX_TEXT], str(exc)))
+                continue
+            if instrument is not None:
+                found.append(instrument)
+        self._lines = line
+        return found
 
     def _row(self, text: str) -> Instrument | None:
         cells = text.rstrip("\r").split("|")
@@ -157,26 +185,19 @@ class RowReader:
         token = cells[1]
         if not (token.isdigit() and token.isascii()):
             raise _Reason(f"token {token[:20]!r} is not a number")
-        tick, lot_size, freeze, multiplier = self._terms_of(cells, layout)
-        kind = layout.kind
-        expiry: date | None = None
-        strike: Decimal | None = None
-        option_type: OptionType | None = None
+        tick, lot_size, freeze, multiplier = self._terms[layout.terms(cells)]
+        expiry = strike = option_type = None
         if layout.expiry > 0:
-            expiry = self._date(cells[layout.expiry])
-            if kind is InstrumentKind.OPTION:
-                strike = self._decimal(cells[layout.strike], "strike")
-                option_type = wire.OPTION_TYPES.get(cells[layout.option_type])
-                if option_type is None:
-                    raise _Reason(f"option type {cells[layout.option_type][:20]!r}")
-                if strike <= 0:
-                    raise _Reason(f"strike {cells[layout.strike]!r}")
+            expiry = self._dates[cells[layout.expiry]]
+            if layout.strike > 0:
+                strike = self._strikes[cells[layout.strike]]
+                option_type = self._option_types[cells[layout.option_type]]
         low, high = self._band(cells[_LOW], cells[_HIGH])
         segment = self._segment
         return _new_tuple(Instrument, (  # what Instrument(...) does, in half the time
             segment.exchange,
             token,
-            kind,
+            layout.kind,
             root,
             cells[_SERIES],
             segment.name,
@@ -194,93 +215,88 @@ class RowReader:
             high,
         ))
 
-    def _terms_of(
-        self, cells: list[str], layout: _Layout
-    ) -> tuple[Decimal, int, int | None, Decimal]:
-        """Tick, lot, freeze quantity and multiplier: the same for all contracts of one name."""
-        over, under = "1", "1"
-        if layout.numerator > 0:
-            over, under = cells[layout.numerator], cells[layout.denominator]
-        own = cells[layout.multiplier] if layout.multiplier > 0 else "1"
-        key = (cells[_TICK], cells[_LOT], cells[_FREEZE], own, over, under)
-        known = self._terms.get(key)
-        if known is not None:
-            return known
-        lot = cells[_LOT]
-        lot_size = self._whole(lot, "lot size")
-        if lot_size < 1:
-            raise _Reason(f"lot size {lot!r}")
-        tick = self._decimal(cells[_TICK], "tick size")
-        if tick <= 0:
-            raise _Reason(f"tick size {cells[_TICK]!r}")
-        multiplier = self._multiplier(own, over, under)
-        terms = tick, lot_size, self._freeze(cells[_FREEZE]), multiplier
-        if len(self._terms) >= _CACHE_SIZE:
-            self._terms.clear()
-        self._terms[key] = terms
-        return terms
-
-    def _decimal(self, text: str, what: str) -> Decimal:
-        known = self._decimals.get(text)
-        if known is not None:
-            return known
-        try:
-            value = Decimal(text)
-        except InvalidOperation:
-            raise _Reason(f"{what} {text[:20]!r} is not a number") from None
-        if not value.is_finite():
-            raise _Reason(f"{what} {text[:20]!r} is not a number")
-        if len(self._decimals) >= _CACHE_SIZE:
-            self._decimals.clear()
-        self._decimals[text] = value
-        return value
-
-    def _whole(self, text: str, what: str) -> int:
-        if text.isdigit():
-            return int(text)
-        value = self._decimal(text, what)
-        if value != value.to_integral_value():
-            raise _Reason(f"{what} {text[:20]!r} is not whole")
-        return int(value)
-
-    def _date(self, text: str) -> date:
-        """The date part alone: the time is cosmetic (§9.4)."""
-        known = self._dates.get(text)
-        if known is not None:
-            return known
-        try:
-            value = date.fromisoformat(text[:10])
-        except ValueError:
-            raise _Reason(f"expiry {text[:20]!r} is not a date") from None
-        self._dates[text] = value
-        return value
-
     def _band(self, low: str, high: str) -> tuple[Decimal | None, Decimal | None]:
         """The day's price band; None where the row gives none. Spreads have negative prices."""
         if low in _NONE_MARKS or high in _NONE_MARKS or (low == high == "0"):
             return None, None
-        return self._decimal(low, "price band"), self._decimal(high, "price band")
+        return self._prices[low], self._prices[high]
 
-    def _freeze(self, text: str) -> int | None:
-        """The largest quantity of one order; None where the row gives none (§5.5)."""
-        if text == "0" or text in _NONE_MARKS:
-            return None
-        value = self._whole(text, "freeze quantity")
-        if self._segment.freeze_plus_one:
-            value -= 1
-        return value if value > 0 else None
 
-    def _multiplier(self, own: str, over: str, under: str) -> Decimal:
-        """Rupees by which one unit's value moves with a price of one (§9.4)."""
-        value = _ONE if own == "1" else self._decimal(own, "multiplier")
-        if over != under:
-            divisor = self._decimal(under, "price denominator")
-            if not divisor:
-                raise _Reason("price denominator 0")
-            value = value * self._decimal(over, "price numerator") / divisor
-        if value <= 0:
-            raise _Reason(f"multiplier {own[:20]!r}")
-        return value
+def _terms(
+    freeze_plus_one: bool, texts: tuple[str, ...]
+) -> tuple[Decimal, int, int | None, Decimal]:
+    """Tick, lot, freeze quantity and multiplier: the same for all contracts of one name."""
+    tick, lot, freeze, own, over, under = (*texts, "1", "1", "1")[:6]
+    lot_size = _whole("lot size", lot)
+    if lot_size < 1:
+        raise _Reason(f"lot size {lot!r}")
+    tick_size = _positive("tick size", tick)
+    multiplier = _multiplier(own, over, under)
+    return tick_size, lot_size, _freeze(freeze, freeze_plus_one), multiplier
+
+
+def _decimal(what: str, text: str) -> Decimal:
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        raise _Reason(f"{what} {text[:20]!r} is not a number") from None
+    if not value.is_finite():
+        raise _Reason(f"{what} {text[:20]!r} is not a number")
+    return value
+
+
+def _positive(what: str, text: str) -> Decimal:
+    value = _decimal(what, text)
+    if value <= 0:
+        raise _Reason(f"{what} {text!r}")
+    return value
+
+
+def _whole(what: str, text: str) -> int:
+    if text.isdigit():
+        return int(text)
+    value = _decimal(what, text)
+    if value != value.to_integral_value():
+        raise _Reason(f"{what} {text[:20]!r} is not whole")
+    return int(value)
+
+
+def _date(text: str) -> date:
+    """The date part alone: the time is cosmetic (§9.4)."""
+    try:
+        return date.fromisoformat(text[:10])
+    except ValueError:
+        raise _Reason(f"expiry {text[:20]!r} is not a date") from None
+
+
+def _option_type(text: str) -> OptionType:
+    found = wire.OPTION_TYPES.get(text)
+    if found is None:
+        raise _Reason(f"option type {text[:20]!r}")
+    return found
+
+
+def _freeze(text: str, plus_one: bool) -> int | None:
+    """The largest quantity of one order; None where the row gives none (§5.5)."""
+    if text == "0" or text in _NONE_MARKS:
+        return None
+    value = _whole("freeze quantity", text)
+    if plus_one:
+        value -= 1
+    return value if value > 0 else None
+
+
+def _multiplier(own: str, over: str, under: str) -> Decimal:
+    """Rupees by which one unit's value moves with a price of one (§9.4)."""
+    value = _ONE if own == "1" else _decimal("multiplier", own)
+    if over != under:
+        divisor = _decimal("price denominator", under)
+        if not divisor:
+            raise _Reason("price denominator 0")
+        value = value * _decimal("price numerator", over) / divisor
+    if value <= 0:
+        raise _Reason(f"multiplier {own[:20]!r}")
+    return value
 
 
 def _unfit(kind: str, width: int) -> _Reason:

@@ -30,6 +30,7 @@ from broker.xts.quotes import Payload
 from broker.xts.segments import Segments
 from broker.xts.values import Unreadable, identifier
 
+_Rows = list[Instrument | BadRow]
 _Wanted = Mapping[tuple[int, str], list[InstrumentRef]]
 
 
@@ -53,28 +54,32 @@ class MarketData:
 
     def instruments(self, exchanges: Sequence[Exchange] | None) -> Iterator[Instrument | BadRow]:
         """The master contract, segment by segment, then the indices."""
+        for run in self._runs(exchanges):
+            yield from run
+
+    def _runs(self, exchanges: Sequence[Exchange] | None) -> Iterator[_Rows]:
+        """The same in runs: each generator that a single row goes through is one more step."""
         for segment in self._profile.segments:
             if exchanges is None or segment.exchange in exchanges:
-                yield from self._segment_rows(segment)
+                yield from self._segment_runs(segment)
         for segment in self._profile.index_segments:
             if exchanges is None or segment.exchange in exchanges:
-                yield from self._index_rows(segment)
+                yield self._index_rows(segment)
 
-    def _segment_rows(self, segment: Segment) -> Iterator[Instrument | BadRow]:
+    def _segment_runs(self, segment: Segment) -> Iterator[_Rows]:
         deadline = Deadline(self._runtime.clock, self._profile.master_timeout)
         with self._client.master(segment.name, deadline=deadline) as reply:
 
             def check(envelope: dict[str, object]) -> None:
                 judge(envelope, reply.status, reply.headers, calls.MASTER)
 
-            yield from RowReader(segment).read(master_rows(reply, check))
+            yield from map(RowReader(segment).read, master_rows(reply, check))
 
-    def _index_rows(self, segment: Segment) -> Iterator[Instrument | BadRow]:
+    def _index_rows(self, segment: Segment) -> _Rows:
         deadline = Deadline(self._runtime.clock, self._account.api_timeout)
         params = {"exchangeSegment": str(segment.number)}
         listed = self._client.read(calls.INDEX_LIST, deadline=deadline, params=params)
-        if listed is not NOTHING:
-            yield from indices_from(listed, segment)
+        return [] if listed is NOTHING else list(indices_from(listed, segment))
 
     def quotes(
         self, instruments: Sequence[InstrumentRef], deadline: Deadline

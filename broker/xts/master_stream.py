@@ -120,8 +120,9 @@ def _escaped(held: bytes, at: int) -> bool:
 def _decode(block: bytes) -> list[str]:
     """A run of rows as text: by hand where the only escape is the row end, else by JSON."""
     text = block.decode("utf-8", "replace")
-    if block.count(b"\\") == block.count(b"\\n"):
-        return text.split("\\n")
+    cut = text.split("\\n")
+    if text.count("\\") == len(cut) - 1:
+        return cut
     try:
         whole: str = json.loads(f'"{text}"', strict=False)
     except ValueError:

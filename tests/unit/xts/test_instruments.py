@@ -27,7 +27,7 @@ SEGMENTS = {segment.name: segment for segment in usual_segments()}
 
 def read(*rows: str, segment: str = "") -> list[Instrument | BadRow]:
     name = segment or rows[0].partition("|")[0]
-    return list(RowReader(SEGMENTS[name]).read([list(rows)]))
+    return RowReader(SEGMENTS[name]).read(list(rows))
 
 
 def good(row: str, segment: str = "") -> Instrument:
@@ -210,9 +210,28 @@ def test_a_bad_row_says_why_and_stops_nobody(row: str, reason: str) -> None:
 
 def test_bad_rows_keep_their_line_and_a_bounded_text() -> None:
     reader = RowReader(SEGMENTS["NSEFO"])
-    found = list(reader.read([[ROW_FUTURE, "x" * 5000], [ROW_OPTION, "y"]]))
+    found = [*reader.read([ROW_FUTURE, "x" * 5000]), *reader.read([ROW_OPTION, "y"])]
     wrong = [row for row in found if isinstance(row, BadRow)]
     assert [(row.line, len(row.text)) for row in wrong] == [(2, 300), (4, 1)]
+
+
+def test_rows_mean_the_same_whatever_was_read_before_them() -> None:
+    rows = [
+        ROW_FUTURE,
+        ROW_OPTION,
+        change(ROW_FUTURE, c18="2", c19="0"),
+        change(ROW_FUTURE, c8="0", c9="-12.5"),
+        change(ROW_FUTURE, c8="x"),
+        change(ROW_OPTION, c17="0.05", c9="335", c8="NaN"),
+        change(ROW_OPTION, c10="NaN"),
+        change(ROW_FUTURE, c13="5"),
+    ]
+    alone = [read(row)[0] for row in rows]
+    wanted = [
+        row._replace(line=place) if isinstance(row, BadRow) else row
+        for place, row in enumerate([*alone, *alone], start=1)
+    ]
+    assert read(*rows, *rows) == wanted
 
 
 def test_value_per_point_of_currency_and_commodities() -> None:
@@ -312,6 +331,6 @@ def test_an_index_list_of_another_shape_raises(result: object) -> None:
 
 def test_all_segments_know_their_exchange() -> None:
     segment = Segment(Exchange.CDS, "NSECD", 3)
-    found = list(RowReader(segment).read([[change(ROW_FUTURE, c0="NSECD")]]))
+    found = RowReader(segment).read([change(ROW_FUTURE, c0="NSECD")])
     assert isinstance(found[0], Instrument)
     assert found[0].exchange is Exchange.CDS
