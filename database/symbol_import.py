@@ -16,15 +16,18 @@ import json
 import sqlite3
 import time
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from itertools import chain, groupby, islice
+from operator import itemgetter
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from database import symbols_schema
-from database.symbol_rows import FIELDS, SymbolRow
-from database.symbol_text import compress
+from database.symbol_rows import FIELDS, RowValues
+from database.symbol_text import compress, lines_of
 from database.writeback import Writeback, write_out
 
 _SAMPLES = 20
@@ -33,7 +36,15 @@ _TABLE = "symbol_token_new"
 _OLD = "symbol_token_old"
 _TIDY_WAIT_MS = 1_000
 _STEP_PAUSE = 0.012  # seconds between two steps of writing to disk
+_PAGE = 4_000  # rows that are read again at a time
+_TOGETHER = 25  # rows that one statement inserts; SQLite once bound 999 values at most
+# KiB of pages, and of what is sorted at a time: more than a processor's cache holds is slower.
+_CACHE = 2_000
 _STEPS = 200_000  # of SQLite's machine, some 10 ms of work, between two hints to the disk
+
+_EXCHANGE = itemgetter(FIELDS.index("exchange"))
+_SEARCHED = itemgetter(*map(FIELDS.index, ("symbol", "name", "expiry")))
+_Item = TypeVar("_Item")
 
 
 class Collision(NamedTuple):
@@ -66,17 +77,25 @@ class SymbolImport(ABC):
     def __init__(self, broker: str) -> None:
         self.broker = broker
         self.generation = 0
-        self._staged: dict[str, int] = {}
-        self._ranges: list[tuple[str, int, int]] = []
+        # What is searched, by exchange. Kept while rows pass: to read them again takes longer.
+        self._lines: dict[str, list[str]] = defaultdict(list)
         self._collisions: list[Collision] = []
 
-    @abstractmethod
-    def stage(self, rows: Sequence[SymbolRow]) -> None:
+    def stage(self, rows: Sequence[RowValues]) -> None:
         """Take rows; nobody else sees them."""
+        self._write(rows)
+        self._search(rows)
 
-    @abstractmethod
+    def _search(self, rows: Iterable[RowValues]) -> None:
+        """Gather what is searched of these rows."""
+        for exchange, group in groupby(rows, _EXCHANGE):
+            self._lines[exchange] += lines_of(map(_SEARCHED, group))
+
     def settle(self) -> None:
         """All rows are in: make symbols and tokens unique; what was in the way is `collisions`."""
+        self._index()
+        if self._collisions:
+            self._read_lines()
 
     @abstractmethod
     def publish(self) -> int:
@@ -87,12 +106,20 @@ class SymbolImport(ABC):
         """End the import; what was not published is gone."""
 
     @abstractmethod
+    def _write(self, rows: Sequence[RowValues]) -> None:
+        """Put rows into the staging table."""
+
+    @abstractmethod
+    def _index(self) -> None:
+        """Index the staging table, and make its rows unique where they are not."""
+
+    @abstractmethod
     def _all(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run a statement with `?` for its values; its rows."""
 
     def staged(self) -> dict[str, int]:
         """Staged rows by exchange, once they are settled."""
-        return self._staged
+        return {exchange: len(lines) for exchange, lines in sorted(self._lines.items())}
 
     def live(self) -> dict[str, int]:
         """The broker's live rows by exchange, empty before its first import."""
@@ -176,30 +203,25 @@ class SymbolImport(ABC):
             f" GROUP BY {column}, exchange HAVING count(*) > 1 ORDER BY exchange, {column}"
         )
 
-    def _count(self) -> None:
-        found = self._all(
-            "SELECT exchange, count(*), min(id), max(id)"  # noqa: S608
-            f" FROM {self.staging} WHERE {self.own} GROUP BY exchange"
-        )
-        self._staged = {exchange: count for exchange, count, _, _ in found}
-        self._ranges = [(exchange, first, last) for exchange, _, first, last in found]
+    def _read_lines(self) -> None:
+        """Gather the lines anew, of rows that were renamed or dropped."""
+        self._lines.clear()
+        last = 0
+        while rows := self._all(
+            f"SELECT {', '.join(FIELDS)}, id FROM {self.staging}"  # noqa: S608
+            f" WHERE id > ? AND {self.own} ORDER BY id LIMIT {_PAGE}", [last],
+        ):
+            self._search(rows)
+            last = rows[-1][-1]
 
     def _generation_row(self) -> tuple[Any, ...]:
         counts = self.staged()
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return (self.broker, self.generation, sum(counts.values()), now, json.dumps(counts))
 
-    def _search_texts(self, char: str, join: str) -> Iterator[tuple[str, str, bytes]]:
-        """Rows of `symbol_search`; `char` and `join` are what the dialect calls its functions."""
-        # Rows of an exchange come together, so that few others are looked at.
-        for exchange, first, last in self._ranges:
-            ((text,),) = self._all(
-                f"SELECT {join}(line, {char}(10)) FROM (SELECT symbol || {char}(2) ||"  # noqa: S608
-                " CASE WHEN expiry = '' THEN upper(name) ELSE '' END AS line"
-                f" FROM {self.staging} WHERE id BETWEEN ? AND ? AND exchange = ? AND {self.own}"
-                " ORDER BY line) AS sorted", [first, last, exchange],
-            )
-            yield self.broker, exchange, compress(text)
+    def _search_texts(self) -> list[tuple[str, str, bytes]]:
+        """Rows of `symbol_search`."""
+        return [(self.broker, name, compress(self._lines[name])) for name in sorted(self._lines)]
 
     def _next_generation(self) -> int:
         rows = self._all("SELECT generation FROM symbol_generation WHERE broker = ?", [self.broker])
@@ -217,7 +239,7 @@ class SqliteImport(SymbolImport):
         self._path = path
         self._log = Writeback(f"{path}-wal")
         self._conn = sqlite3.connect(path, timeout=_LOCK_WAIT, isolation_level=None)
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-8000",
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", f"cache_size=-{_CACHE}",
                        "wal_autocheckpoint=0"):
             self._conn.execute(f"PRAGMA {pragma}").close()
         # Indexing writes 20 MB in one statement: the hints must not wait for its end.
@@ -227,25 +249,32 @@ class SqliteImport(SymbolImport):
         self._conn.execute(f"DROP TABLE IF EXISTS {_OLD}")  # of a run that died while tidying
         self.generation = self._next_generation()
         self._conn.execute(symbols_schema.table_sql(_TABLE))
-        marks = ", ".join("?" * len(FIELDS))
-        self._insert = (
+
+    def _insert_sql(self, rows: int) -> str:
+        row = f"({'?, ' * len(FIELDS)}{_quoted(self.broker)}, {self.generation})"
+        return (
             f"INSERT INTO {_TABLE} ({', '.join(FIELDS)}, broker, generation)"  # noqa: S608
-            f" VALUES ({marks}, {_quoted(broker)}, {self.generation})"
+            f" VALUES {', '.join([row] * rows)}"
         )
 
-    def stage(self, rows: Sequence[SymbolRow]) -> None:
-        self._conn.executemany(self._insert, map(tuple, rows))  # sqlite3 is slow with subclasses
+    def _write(self, rows: Sequence[RowValues]) -> None:
+        whole = len(rows) // _TOGETHER * _TOGETHER
+        self._conn.executemany(self._insert_sql(_TOGETHER), (
+            list(chain.from_iterable(rows[at : at + _TOGETHER]))
+            for at in range(0, whole, _TOGETHER)
+        ))
+        self._conn.executemany(self._insert_sql(1), rows[whole:])
         self._log.advance()
 
-    def settle(self) -> None:
-        """Index the new table; only when an index finds a double are doubles looked for."""
+    def _index(self) -> None:
+        """Only when an index finds a double are doubles looked for."""
         columns = ", ".join(symbols_schema.NAMES)
         self._conn.execute(
             f"INSERT INTO {_TABLE} ({columns}) SELECT {columns} FROM symbol_token"  # noqa: S608
             f" WHERE NOT {self.own}"
         )
         try:
-            self._index()
+            self._create_indexes()
         except sqlite3.IntegrityError:
             self._drop_indexes()
             self._conn.execute(
@@ -257,11 +286,10 @@ class SqliteImport(SymbolImport):
             self._make_unique()
             self._conn.execute("DROP INDEX symbols_to_settle")
             self._conn.execute("DROP INDEX tokens_to_settle")
-            self._index()
-        self._count()
+            self._create_indexes()
 
     def publish(self) -> int:
-        generation, texts = self._generation_row(), list(self._search_texts("char", "group_concat"))
+        generation, texts = self._generation_row(), self._search_texts()
         self._conn.execute(
             "INSERT OR REPLACE INTO symbol_generation VALUES (?, ?, ?, ?, ?)", generation
         )
@@ -304,7 +332,7 @@ class SqliteImport(SymbolImport):
     def _all(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return self._conn.execute(sql, values).fetchall()
 
-    def _index(self) -> None:
+    def _create_indexes(self) -> None:
         for statement in symbols_schema.index_sql(_TABLE, self._suffix()):
             self._conn.execute(statement)
 
@@ -326,15 +354,10 @@ def open_import(url: str, broker: str) -> SymbolImport:
     return PostgresImport(plain, broker)
 
 
-def in_chunks(rows: Iterable[SymbolRow], size: int) -> Iterable[list[SymbolRow]]:
-    """The rows in lists of at most `size`."""
-    chunk: list[SymbolRow] = []
-    for row in rows:
-        chunk.append(row)
-        if len(chunk) >= size:
-            yield chunk
-            chunk = []
-    if chunk:
+def in_chunks(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+    """The items in lists of at most `size`."""
+    rest = iter(items)
+    while chunk := list(islice(rest, size)):
         yield chunk
 
 

@@ -13,7 +13,7 @@ import psycopg
 
 from database import symbols_schema
 from database.symbol_import import SymbolImport
-from database.symbol_rows import FIELDS, SymbolRow
+from database.symbol_rows import FIELDS, RowValues
 
 _ONE_AT_A_TIME = 0x6F617379  # the advisory lock of imports in this database
 
@@ -36,21 +36,20 @@ class PostgresImport(SymbolImport):
         )
         self._copy = f"COPY {self.staging} ({', '.join(FIELDS)}) FROM STDIN"
 
-    def stage(self, rows: Sequence[SymbolRow]) -> None:
+    def _write(self, rows: Sequence[RowValues]) -> None:
         with self._conn.cursor().copy(self._copy) as copy:
             for row in rows:
                 copy.write_row(row)
 
-    def settle(self) -> None:
+    def _index(self) -> None:
         for column in ("symbol", "token"):
             self._conn.execute(f"CREATE INDEX ON {self.staging} ({column}, exchange)")
         self._conn.execute(f"ANALYZE {self.staging}")
         self._make_unique()
-        self._count()
 
     def publish(self) -> int:
         columns = ", ".join(FIELDS)
-        generation, texts = self._generation_row(), list(self._search_texts("chr", "string_agg"))
+        generation, texts = self._generation_row(), self._search_texts()
         with self._conn.transaction():
             for table in ("symbol_token", "symbol_generation", "symbol_search"):
                 self._conn.execute(f"DELETE FROM {table} WHERE broker = %s", [self.broker])  # noqa: S608

@@ -8,7 +8,7 @@ found in 1 to 4 ms; as objects they would be 300 MB.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 
 SEPARATOR = b"\x02"
@@ -17,9 +17,18 @@ _DIGITS = b"0123456789"
 _MAX_CANDIDATES = 20_000  # lines an exchange that are held against the other words of a query
 
 
-def compress(text: str) -> bytes:
-    """The text of one exchange as it is stored."""
-    return zlib.compress(text.encode(), 1)
+def lines_of(rows: Iterable[tuple[str, str, str]]) -> list[str]:
+    """The lines of some rows' symbol, name and expiry."""
+    return [
+        f"{symbol}\x02" if expiry else f"{symbol}\x02{name.upper()}"
+        for symbol, name, expiry in rows
+    ]
+
+
+def compress(lines: list[str]) -> bytes:
+    """The lines of one exchange as they are stored: sorted, which this does in place."""
+    lines.sort()  # by code points, which is the order of their bytes as well
+    return zlib.compress("\n".join(lines).encode(), 1)
 
 
 class SearchText:

@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 from broker.base import Broker, Runtime, SlotStore
-from broker.models import BadRow, Exchange
+from broker.models import BadRow, Exchange, Instrument
 from broker.registry import discover
 from broker.slots import FileSlotStore, MemorySlotStore
-from database.symbol_import import SymbolImport, open_import
-from database.symbol_rows import SymbolRow
+from database.symbol_import import SymbolImport, in_chunks, open_import
+from database.symbol_rows import FIELDS, RowValues
 from services.contract_checks import doubts
 from services.contract_order import ContractOrder
 from services.symbol_names import SymbolNamer
 from utils.clock import SystemClock
 from utils.memory import peak_memory_mb
 
-_CHUNK = 4_000
+_CHUNK = 1_000
+_SYMBOL, _EXCHANGE, _BREXCHANGE = map(FIELDS.index, ("symbol", "exchange", "brexchange"))
 _KEPT = 100  # bad rows and collisions that the report shows in full
 _KEPT_REASONS = 50
 _LONGEST_SYMBOL = 64
@@ -100,40 +100,43 @@ class ContractLoader:
 
     def _read(self, broker: Broker, target: SymbolImport) -> None:
         self._phase = "Downloading"
-        chunk: list[SymbolRow] = []
-        for row in self._named(broker):
-            symbol = row[0]
-            if len(symbol) > _LONGEST_SYMBOL or not symbol.isprintable():
-                self._spoilt(BadRow(row.brexchange, 0, repr(symbol)[:200], "no usable symbol"))
-                continue
-            chunk.append(row)
-            if len(chunk) == _CHUNK:
-                self._stage(chunk, target)
-                chunk = []
-        if chunk:
-            self._stage(chunk, target)
-
-    def _stage(self, chunk: list[SymbolRow], target: SymbolImport) -> None:
-        target.stage(chunk)
-        self._rows += len(chunk)
-        self._exchange = chunk[-1].exchange
-
-    def _named(self, broker: Broker) -> Iterator[SymbolRow]:
         wanted = [Exchange(name) for name in self._order.exchanges] or None
         namer = SymbolNamer()
-        name = namer.name
-        for item in broker.instruments(wanted):
+        for items in in_chunks(broker.instruments(wanted), _CHUNK):
+            self._stage(self._named(items, namer), target)
+        self._stage(list(namer.rest()), target)
+
+    def _named(self, items: list[Instrument | BadRow], namer: SymbolNamer) -> list[RowValues]:
+        rows: list[RowValues] = []
+        for item in items:
             if isinstance(item, BadRow):
                 self._spoilt(item)
                 continue
             try:
-                row = name(item)
+                row = namer.name(item)
             except ValueError as exc:
                 self._spoilt(BadRow(item.broker_segment, 0, item.broker_symbol, str(exc)))
                 continue
             if row is not None:
-                yield row
-        yield from namer.rest()
+                rows.append(row)
+        return rows
+
+    def _stage(self, rows: list[RowValues], target: SymbolImport) -> None:
+        symbols = [row[_SYMBOL] for row in rows]
+        longest = max(map(len, symbols), default=0)
+        if longest > _LONGEST_SYMBOL or not "".join(symbols).isprintable():
+            rows = [row for row in rows if self._usable(row)]
+        if rows:
+            target.stage(rows)
+            self._rows += len(rows)
+            self._exchange = rows[-1][_EXCHANGE]
+
+    def _usable(self, row: RowValues) -> bool:
+        symbol: str = row[_SYMBOL]
+        usable = len(symbol) <= _LONGEST_SYMBOL and symbol.isprintable()
+        if not usable:
+            self._spoilt(BadRow(row[_BREXCHANGE], 0, repr(symbol)[:200], "no usable symbol"))
+        return usable
 
     def _spoilt(self, row: BadRow) -> None:
         self._bad_count += 1

@@ -18,7 +18,7 @@ from datetime import date
 from decimal import Decimal
 
 from broker.models import Exchange, Instrument, InstrumentKind
-from database.symbol_rows import SymbolRow
+from database.symbol_rows import RowValues
 
 # Raw names of the exchanges whose OpenAlgo spelling isn't "upper case without blanks" (§3). The
 # Sensex's relatives stand in masters under the exchange's short codes.
@@ -46,8 +46,34 @@ _FAR_LEG = re.compile(r"\d{2}[A-Z]{3}(\d{2})([A-Z]{3})FUT")
 _SEPARATORS = str.maketrans("", "", " -")
 
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-_new_tuple = tuple.__new__
 _SHARES = frozenset({InstrumentKind.EQUITY, InstrumentKind.FUND})
+
+
+class _Dates(dict[date | None, tuple[str, str]]):
+    """Expiries as "28MAR24" and "28-MAR-24"."""
+
+    def __missing__(self, expiry: date | None) -> tuple[str, str]:
+        if expiry is None:
+            raise ValueError("a derivative without an expiry")
+        parts = (f"{expiry.day:02d}", _MONTHS[expiry.month - 1], f"{expiry.year % 100:02d}")
+        made = self[expiry] = ("".join(parts), "-".join(parts))
+        return made
+
+
+class _Strikes(dict[Decimal, tuple[str, float]]):
+    """Strikes as symbols and as the table have them."""
+
+    def __missing__(self, strike: Decimal) -> tuple[str, float]:
+        made = self[strike] = strike_text(strike), float(strike)
+        return made
+
+
+class _Floats(dict[Decimal, float]):
+    """Numbers of which a contract has few, as the table has them."""
+
+    def __missing__(self, number: Decimal) -> float:
+        made = self[number] = float(number)
+        return made
 
 
 class SymbolNamer:
@@ -58,13 +84,13 @@ class SymbolNamer:
     """
 
     def __init__(self) -> None:
-        self._dates: dict[date, tuple[str, str]] = {}
-        self._numbers: dict[Decimal, float] = {}
-        self._strikes: dict[Decimal, str] = {}
+        self._dates = _Dates()
+        self._strikes = _Strikes()
+        self._numbers = _Floats()
         self._main: set[tuple[Exchange, str]] = set()
         self._waiting: dict[tuple[Exchange, str], list[Instrument]] = {}
 
-    def name(self, instrument: Instrument) -> SymbolRow | None:
+    def name(self, instrument: Instrument) -> RowValues | None:
         """The row, None when it comes from `rest`. `ValueError` says why one has no symbol."""
         kind = instrument.kind
         if kind is InstrumentKind.OPTION:
@@ -82,7 +108,7 @@ class SymbolNamer:
             return self._row(instrument, f"{instrument.root.upper()}-SPOT", "SPOT", tradable=0)
         return self._row(instrument, _with_series(instrument), _paper_type(instrument))
 
-    def rest(self) -> Iterator[SymbolRow]:
+    def rest(self) -> Iterator[RowValues]:
         """The shares in other series than EQ: BASE when nothing else has it, else BASE-SERIES."""
         for key, instruments in self._waiting.items():
             alone = len(instruments) == 1 and key not in self._main
@@ -91,7 +117,7 @@ class SymbolNamer:
                 yield self._row(instrument, symbol, "EQ")
         self._waiting.clear()
 
-    def _share(self, instrument: Instrument) -> SymbolRow | None:
+    def _share(self, instrument: Instrument) -> RowValues | None:
         base = instrument.root.upper()
         if instrument.exchange is Exchange.BSE:  # a group of BSE says who trades, not what
             return self._row(instrument, base, "EQ")
@@ -101,27 +127,25 @@ class SymbolNamer:
         self._waiting.setdefault((instrument.exchange, base), []).append(instrument)
         return None
 
-    def _option(self, instrument: Instrument) -> SymbolRow:
+    def _option(self, instrument: Instrument) -> RowValues:
         strike, option_type = instrument.strike, instrument.option_type
         if strike is None or option_type is None:
             raise ValueError("an option without strike or type")
         base = instrument.root.upper()
-        compact, dashed = self._date(instrument.expiry)
+        compact, dashed = self._dates[instrument.expiry]
         right = option_type._value_
-        text = self._strikes.get(strike)
-        if text is None:
-            text = self._strikes[strike] = strike_text(strike)
+        text, number = self._strikes[strike]
         symbol = f"{base}{compact}{text}{right}"
-        return self._filled(instrument, symbol, base, dashed, self._float(strike), right, 1)
+        return self._filled(instrument, symbol, base, dashed, number, right, 1)
 
-    def _future(self, instrument: Instrument) -> SymbolRow:
+    def _future(self, instrument: Instrument) -> RowValues:
         base = instrument.root.upper()
-        compact, dashed = self._date(instrument.expiry)
+        compact, dashed = self._dates[instrument.expiry]
         return self._filled(instrument, f"{base}{compact}FUT", base, dashed, 0.0, "FUT", 1)
 
-    def _spread(self, instrument: Instrument) -> SymbolRow:
+    def _spread(self, instrument: Instrument) -> RowValues:
         base = instrument.root.upper()
-        compact, dashed = self._date(instrument.expiry)
+        compact, dashed = self._dates[instrument.expiry]
         legs = _FAR_LEG.fullmatch(instrument.broker_symbol.upper().removeprefix(base))
         far = f"{legs[2]}{legs[1]}" if legs else instrument.token
         symbol = f"{base}{compact}-{far}SPD"
@@ -129,36 +153,19 @@ class SymbolNamer:
 
     def _row(
         self, instrument: Instrument, symbol: str, instrument_type: str, tradable: int = 1
-    ) -> SymbolRow:
+    ) -> RowValues:
         """The row of something without expiry: its name is what it is called in full."""
         name = " ".join(instrument.description.split()).removesuffix(f"-{instrument.series}")
         return self._filled(instrument, symbol, name, "", 0.0, instrument_type, tradable)
 
-    def _date(self, expiry: date | None) -> tuple[str, str]:
-        """The expiry as "28MAR24" and "28-MAR-24"."""
-        if expiry is None:
-            raise ValueError("a derivative without an expiry")
-        known = self._dates.get(expiry)
-        if known is None:
-            parts = (f"{expiry.day:02d}", _MONTHS[expiry.month - 1], f"{expiry.year % 100:02d}")
-            known = self._dates[expiry] = ("".join(parts), "-".join(parts))
-        return known
-
-    def _float(self, number: Decimal) -> float:
-        """A number of which a contract has few as the table has it."""
-        known = self._numbers.get(number)
-        if known is None:
-            known = self._numbers[number] = float(number)
-        return known
-
     def _filled(
         self, instrument: Instrument, symbol: str, name: str, expiry: str, strike: float,
         instrument_type: str, tradable: int,
-    ) -> SymbolRow:
+    ) -> RowValues:
         (exchange, token, kind, _, _, segment, broker_symbol, _, isin, _, _, _, tick, lot, freeze,
          multiplier, low, high) = instrument
-        number = self._float
-        return _new_tuple(SymbolRow, (  # what SymbolRow(...) does, in half the time
+        numbers = self._numbers
+        return (
             symbol,
             broker_symbol,
             name,
@@ -169,15 +176,15 @@ class SymbolNamer:
             strike,
             lot,
             instrument_type,
-            number(tick),
+            numbers[tick],
             freeze,
             kind._value_,
             isin,
-            None if low is None else float(str(low)),  # thrice as fast as float(Decimal)
-            None if high is None else float(str(high)),
-            number(multiplier),
+            None if low is None else float(low),
+            None if high is None else float(high),
+            numbers[multiplier],
             tradable,
-        ))
+        )
 
 
 def index_symbol(exchange: Exchange, raw: str) -> str:

@@ -60,7 +60,7 @@ def index(exchange: Exchange, name: str, token: str = "26000") -> Instrument:
 def rows_of(instruments: Iterable[Instrument]) -> list[SymbolRow]:
     namer = SymbolNamer()
     named = [row for row in map(namer.name, instruments) if row is not None]
-    return [*named, *namer.rest()]
+    return [SymbolRow._make(row) for row in [*named, *namer.rest()]]
 
 
 def load(database: Database, instruments: Iterable[Instrument], broker: str = "jainam_prop") -> int:

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import zlib
 from datetime import date
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from broker.models import Exchange, Instrument
 from database.engine import Database
 from database.symbol_import import SqliteImport, in_chunks, open_import
+from database.symbol_rows import FIELDS
 from database.symbols import SymbolReader
 from tests.support.databases import sqlite_database
 from tests.support.instruments import future, load, option, rows_of, share
@@ -124,6 +126,55 @@ def test_rows_that_claim_one_symbol_can_only_be_looked_at(database: Database) ->
     assert other is not None and other[-2] == 1
     assert reader.by_symbol("wisdom", "NFO", "NIFTY24NOV2620000CE") is not None
     reader.close()
+
+
+@pytest.mark.parametrize("size", [1, 24, 25, 26, 50, 63])
+def test_every_row_of_a_chunk_arrives_whole_and_in_its_order(database: Database, size: int) -> None:
+    rows = rows_of(contract(size))[:size]
+    run = open_import(url(database), "jainam_prop")
+    run.stage(rows)
+    run.settle()
+    found = run._all(f"SELECT {', '.join(FIELDS)} FROM {run.staging} ORDER BY id")
+    run.close()
+    assert [tuple(row) for row in found] == rows
+
+
+def searched(database: Database, broker: str) -> dict[str, list[str]]:
+    """The lines of the broker's search texts by exchange."""
+    with database.symbols() as conn:
+        stored = conn.exec_driver_sql(
+            f"SELECT exchange, body FROM symbol_search WHERE broker = '{broker}'"
+        ).fetchall()
+    return {name: zlib.decompress(body).decode().split("\n") for name, body in stored}
+
+
+def test_what_is_searched_has_the_names_that_rows_were_given(database: Database) -> None:
+    load(database, contract(3), "wisdom")
+    load(database, [
+        share("TWIN", token="7", description="Café & Sons-EQ"), share("TWIN", "A", token="8"),
+        share("TWIN", "A", token="9"), share("SAME", token="10"), share("SAME", token="10"),
+        *contract(2)[:2],
+    ])
+    assert searched(database, "jainam_prop") == {
+        "NFO": ["NIFTY24NOV2620000CE\x02", "NIFTY24NOV2620050CE\x02"],
+        "NSE": ["SAME\x02SAME LIMITED", "TWIN\x02CAFÉ & SONS", "TWIN-A#8\x02TWIN LIMITED",
+                "TWIN-A#9\x02TWIN LIMITED"],
+    }
+    assert len(searched(database, "wisdom")["NSE"]) == 39
+    load(database, [share("TWIN", token="7", description="Café & Sons-EQ")])
+    assert searched(database, "jainam_prop") == {"NSE": ["TWIN\x02CAFÉ & SONS"]}
+
+
+def test_rows_are_read_again_in_pages_after_a_collision(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("database.symbol_import._PAGE", 7)
+    run = open_import(url(database), "jainam_prop")
+    run.stage(rows_of([share("TWIN", token="1000", exchange=Exchange.BSE),
+                       share("TWIN", token="1001", exchange=Exchange.BSE), *contract(30)]))
+    run.settle()
+    assert run.staged() == {"BSE": 2, "NFO": 30, "NSE": 39}
+    run.close()
 
 
 def test_a_repeated_row_is_kept_once_and_a_contradicted_one_not_traded(
@@ -243,7 +294,6 @@ namer = SymbolNamer()
 run = open_import(sys.argv[1], "jainam_prop")
 for chunk in in_chunks(rows(int(sys.argv[2])), 2000):
     run.stage(chunk)
-run.stage(namer.rest())
 run.settle()
 run.publish()
 run.close()

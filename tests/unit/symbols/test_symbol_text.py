@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from database.symbol_text import SearchText, compress
+from database.symbol_text import SearchText, compress, lines_of
 
 _WORDS = st.text(alphabet="AB1& -é", min_size=1, max_size=4)
 _NAMES = st.dictionaries(_WORDS.filter(str.strip), st.text(alphabet="AB1 ", max_size=4), max_size=8)
@@ -47,12 +47,7 @@ def test_bisection_finds_what_a_pass_over_all_lines_finds(
         for exchange, symbols in contract.items()
     }
     texts = {
-        exchange: compress(
-            "\n".join(sorted(
-                (f"{symbol}\x02{name.upper()}" for symbol, name in symbols.items()),
-                key=str.encode,
-            ))
-        )
+        exchange: compress(lines_of((symbol, name, "") for symbol, name in symbols.items()))
         for exchange, symbols in contract.items()
     }
     assert SearchText(texts).find(query, None, limit) == _slowly(contract, query, limit)
