@@ -57,7 +57,10 @@ def command(work: Callable[P, R]) -> Callable[P, R]:
         except BrokerError as error:
             fail(error.message)
         except StorageError as error:
-            fail(f"{error}. Is the database there? flask --app app db upgrade makes it.")
+            fail(
+                f"{error}. A new database is made by: flask --app app db upgrade. One that is lost "
+                "or damaged comes back by: scripts/restore_database.sh latest"
+            )
 
     return with_appcontext(guarded)
 

@@ -27,7 +27,7 @@ from sqlalchemy.orm import Session
 
 from database.checkpoints import IN_FRONT, Checkpoints
 from database.commits import Commits, T, Work
-from database.errors import DatabaseUnavailable
+from database.errors import UNREACHABLE, DatabaseUnavailable
 from database.turn import WriteTurn
 
 BUSY_TIMEOUT_MS = 5_000
@@ -120,10 +120,15 @@ class Database:
         return pool.checkedout(), self._most_connections
 
     def ping(self) -> None:
-        """Ask both stores for a sign of life. `DatabaseUnavailable` when one gives none."""
+        """Ask both stores for a sign of life. `DatabaseUnavailable` when one gives none.
+
+        SQLite answers a constant without opening its file, which may be gone or damaged by then;
+        its catalogue stands in the file.
+        """
+        question = "SELECT count(*) FROM sqlite_master" if self.is_sqlite else "SELECT 1"
         for connect in (self.read, self.symbols):
             with connect() as conn:
-                conn.exec_driver_sql("SELECT 1").scalar_one()
+                conn.exec_driver_sql(question).scalar_one()
 
     def writing_for(self) -> float:
         """Seconds since which this process's current write is open; 0 without one.
@@ -321,7 +326,7 @@ def _snapshots(engine: Engine) -> Engine:
 def _unavailable(exc: Exception) -> DatabaseUnavailable:
     """Keep the driver's words, leave out the statement and its parameters."""
     original = getattr(exc, "orig", None) or exc
-    return DatabaseUnavailable(f"the database is not available: {original}".strip())
+    return DatabaseUnavailable(f"{UNREACHABLE}{original}".strip())
 
 
 def _normalised(url: str) -> URL:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+UNREACHABLE = "the database is not available: "
+"""How the message of `DatabaseUnavailable` begins where the driver's own words follow."""
+
 
 class StorageError(Exception):
     """Root of the errors of this package."""

@@ -24,6 +24,7 @@ from broker.base import Clock
 from database import journal
 from database.engine import Database
 from database.errors import (
+    UNREACHABLE,
     AlreadyExists,
     DatabaseUnavailable,
     IllegalTransition,
@@ -59,7 +60,10 @@ def storage_needed() -> Iterator[None]:
     try:
         yield
     except StorageError as error:
-        raise Unavailable(f"The database is not available; nothing was sent. {error}.") from error
+        why = str(error).removeprefix(UNREACHABLE)  # the sentence says that already
+        raise Unavailable(
+            f"The database is not available; nothing was sent. It says: {why}."
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)

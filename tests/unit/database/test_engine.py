@@ -171,6 +171,17 @@ def test_a_lost_database_is_said_to_be_unavailable(tmp_path: Path) -> None:
         gone.ping()
 
 
+def test_a_damaged_file_gives_no_sign_of_life(sqlite: Database) -> None:
+    sqlite.ping()
+    with Path(str(sqlite.url.database)).open("r+b") as stream:
+        stream.write(b"\0" * 4096)
+    for log in Path(str(sqlite.url.database)).parent.glob("*.db-*"):
+        if log.name.endswith(("-wal", "-shm")):
+            log.unlink()
+    with pytest.raises(DatabaseUnavailable, match="not a database"):
+        Database(str(sqlite.url)).ping()
+
+
 def test_writing_goes_on_after_an_error_of_storage(sqlite: Database) -> None:
     with pytest.raises(DatabaseUnavailable), sqlite.write() as conn:
         conn.exec_driver_sql("SELECT * FROM no_such_table")
