@@ -93,25 +93,27 @@ class Source:
 
     # Putting back ------------------------------------------------------------------------------
 
-    def put_back(self, part: str, folder: Path) -> None:
+    def put_back(self, part: str, folder: Path) -> Path | None:
         """Replace a part by the copy in `folder`. Nothing may use the database meanwhile.
 
-        On SQLite the file that was there is kept beside it; on PostgreSQL everything happens in one
-        transaction, in a database that is made where it is missing.
+        On SQLite the file that was there is kept beside it, and returned; on PostgreSQL everything
+        happens in one transaction, in a database that is made where it is missing.
         """
         copy = folder / f"{part}.copy"
         if self.is_sqlite:
-            _replace_sqlite(copy, self.path(part))
-            return
+            return _replace_sqlite(copy, self.path(part))
         self._ensure_database()
         # --clean drops what is there; a table of a newer release than the copy's stays behind.
         self._tool("pg_restore", "--clean", "--if-exists", "--no-owner", "--single-transaction",
                    "-d", str(self.url.database), str(copy))
+        return None
 
     def users(self) -> list[str]:
         """Who uses the database now, in words: it must not be replaced under them."""
         if self.is_sqlite:
-            return _who_opened(self.path())
+            main = self.path()
+            turn = main.with_name(f"{main.name}-turn")  # open also where the file cannot be read
+            return _who_opened(main, turn, self.path(SYMBOLS))
         try:
             with _engine(self.url) as engine, engine.connect() as conn:
                 rows = conn.exec_driver_sql(
@@ -216,7 +218,8 @@ def _copy_sqlite(path: Path, target: Path) -> None:
         raise BackupFailed(f"the copy is damaged: {verdict}")
 
 
-def _replace_sqlite(copy: Path, path: Path) -> None:
+def _replace_sqlite(copy: Path, path: Path) -> Path | None:
+    """Put the copy in place; where what was there before is kept now, if anything is."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.restoring")
     shutil.copyfile(copy, draft)
@@ -225,31 +228,48 @@ def _replace_sqlite(copy: Path, path: Path) -> None:
         draft.chmod(facts.st_mode & 0o777)
         if os.geteuid() == 0:
             os.chown(draft, facts.st_uid, facts.st_gid)
-        kept = path.with_name(f"{path.name}.before-restore")
-        for ending in ("", "-wal", "-shm"):
-            old = path.with_name(path.name + ending)
-            if old.exists():
-                old.replace(kept.with_name(kept.name + ending))
     elif os.geteuid() == 0:
         facts = path.parent.stat()
         os.chown(draft, facts.st_uid, facts.st_gid)
     with draft.open("rb") as stream:
         os.fsync(stream.fileno())
+    kept = _put_aside(path)
     draft.replace(path)
+    return kept
 
 
-def _who_opened(path: Path) -> list[str]:
-    """Processes that have the file open, as far as this user may see them."""
-    if not path.exists():
-        return []
-    wanted = str(path.resolve())
+def _put_aside(path: Path) -> Path | None:
+    """Move a database out of the way, with its log; where it is now, None when there was none.
+
+    A log without its database goes as well: SQLite would write it into the file that comes.
+    """
+    kept = path.with_name(f"{path.name}.before-restore")
+    is_there = path.exists()
+    for ending in ("", "-wal", "-shm"):
+        old = path.with_name(path.name + ending)
+        if is_there:
+            target = kept.with_name(kept.name + ending)
+            target.unlink(missing_ok=True)  # of an earlier restore: not the log of this database
+        else:
+            target = old.with_name(f"{old.name}.before-restore")
+        if old.exists():
+            old.replace(target)
+    return kept if is_there else None
+
+
+def _who_opened(*paths: Path) -> list[str]:
+    """Processes that have one of the files open, as far as this user may see them.
+
+    Also files that are deleted: whoever has them open goes on writing to what is gone.
+    """
+    wanted = {f"{path.resolve()}{ending}" for path in paths for ending in ("", " (deleted)")}
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             links = [os.readlink(link) for link in (process / "fd").iterdir()]
         except OSError:
             continue
-        if wanted in links and int(process.name) != os.getpid():
+        if wanted.intersection(links) and int(process.name) != os.getpid():
             words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             found.append(f"process {process.name} ({words.strip()[:60]})")
     return found

@@ -291,15 +291,15 @@ class BackupService:
                 write_private(settings_to, settings.read_text(encoding="utf-8"))
                 written = settings_to
             try:
-                for part, folder in folders.items():
-                    self._source.put_back(part, folder)
+                put_back = [self._source.put_back(*item) for item in folders.items()]
                 problems = differences(backup.inventory, self._source.inventory())
             except (StorageError, OSError) as error:
                 raise Unavailable(f"The backup was not put back: {error}.") from error
         if problems:
             raise Unavailable(f"The database differs from the backup: {'; '.join(problems)}.")
         log.info("backup restored", extra={"backup": backup.name})
-        return Restored(backup, written, SYMBOLS in folders)
+        kept = tuple(path for path in put_back if path is not None)
+        return Restored(backup, written, SYMBOLS in folders, kept)
 
     def settings_of(self, name: str = LATEST) -> str:
         """The variables in a backup, as the text of a file."""

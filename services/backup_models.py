@@ -74,11 +74,15 @@ class Backup:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was put back. `settings_file`: where the variables were written, if they were."""
+    """What was put back. `settings_file`: where the variables were written, if they were.
+
+    `kept`: the files that were there before, on SQLite.
+    """
 
     backup: Backup
     settings_file: Path | None
     symbols: bool
+    kept: tuple[Path, ...] = ()
 
 
 def sorted_out(

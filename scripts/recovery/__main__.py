@@ -20,6 +20,7 @@ from database.errors import StorageError
 from database.integrity import problems
 from scripts.recovery.found import Lost, env_file_of, key_of, service_of, variables_of
 from services.errors import ServiceError
+from utils.clock import ist
 from utils.envfile import write_private
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -36,13 +37,19 @@ def parser() -> argparse.ArgumentParser:
         "backup were not imported",
     )
     commands = made.add_subparsers(dest="command", required=True)
-    restore = commands.add_parser("restore", help="replace the database by a backup")
+    restore = commands.add_parser(
+        "restore", prog="restore_database.sh", help="replace the database by a backup"
+    )
     restore.add_argument("name", nargs="?", default="latest", help="a name, or its beginning")
     restore.add_argument("--yes", action="store_true", help="ask nothing")
     restore.add_argument("--force", action="store_true", help="although it is in use")
     restore.add_argument("--no-import", action="store_true", help="import no orders afterwards")
-    checking = commands.add_parser("verify-database", help="check the database as it stands")
-    backups = commands.add_parser("verify-backups", help="check that backups can be restored")
+    checking = commands.add_parser(
+        "verify-database", prog="verify_database.sh", help="check the database as it stands"
+    )
+    backups = commands.add_parser(
+        "verify-backups", prog="verify_backups.sh", help="check that backups can be restored"
+    )
     backups.add_argument("--all", action="store_true", help="every backup, not the newest alone")
     backups.add_argument("--oldest-hours", type=float, default=1.0, metavar="H",
                          help="how old the newest may be (default: %(default)s)")
@@ -72,11 +79,13 @@ def restore(options: argparse.Namespace) -> int:
             raise Lost("The backup does not say where its database was: set DATABASE_URL.")
         service = service_of(variables, key, folder=options.folder)
     target = Source(variables["DATABASE_URL"]).url.render_as_string()
+    when = f"{ist(chosen.at):%Y-%m-%d %H:%M:%S} IST"
     if not options.yes:
-        print(f"Replace {target} by {chosen.name}, made {chosen.at:%Y-%m-%d %H:%M %Z}? [y/N] ",
+        print(f"Replace {target} by {chosen.name}, made {when}? [y/N] ",
               end="", flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            print("Nothing was changed.")
+            hint = "" if sys.stdin.isatty() else " There is no terminal to ask at: add --yes."
+            print(f"\nNothing was changed.{hint}")
             return 1
     done = service.restore(chosen.name, settings_to=env_file, force=options.force)
     if done.settings_file is not None:
@@ -86,9 +95,11 @@ def restore(options: argparse.Namespace) -> int:
         print(f"The variables were written to {done.settings_file}.")
     print(f"{target} is as it was in {chosen.name}; counts and journal sums agree. "
           f"{time.monotonic() - began:.1f} s.")
+    for kept in done.kept:
+        print(f"What was there before is kept: {kept}")
     since = chosen.at.isoformat()
-    print(f"Sessions of API clients: orders sent with an Idempotency-Key after {since} can't be "
-          "recognised any more; tell whoever repeats such requests.")
+    print(f"Idempotency keys and client order ids that were given after {when} are forgotten: tell "
+          "whoever repeats such requests, for a repeat would be a new order.")
     if options.no_import:
         return 0
     return _import(variables, key, since)
@@ -127,8 +138,13 @@ def verify_database(options: argparse.Namespace) -> int:
     variables = variables_of(env_file_of(ROOT, options.env_file))
     url = variables.get("DATABASE_URL") or f"sqlite:///{ROOT / 'db' / 'openalgo.db'}"
     source = Source(url)
-    inventory = source.inventory()
-    found = problems(source)
+    try:
+        inventory = source.inventory()
+        found = problems(source)
+    except StorageError as error:
+        print(f"The database cannot be read: {error}. If it is lost or damaged, stop the gateway "
+              "and restore the newest backup: scripts/restore_database.sh latest", file=sys.stderr)
+        return 1
     for name, count in sorted(inventory["tables"].items()):
         print(f"  {name:<24} {count}")
     print(f"  schema {inventory.get('revision')}, journal {inventory.get('journal')}")

@@ -130,6 +130,68 @@ def test_made_while_it_is_used_verified_and_put_back(kept: Kept) -> None:
     assert problems(service._source) == []
 
 
+def test_the_log_of_a_lost_database_is_not_written_into_the_one_that_is_put_back(
+    lite: Kept, tmp_path: Path
+) -> None:
+    lite.order()
+    service = lite.service()
+    service.create()
+    main = Path(str(lite.database.url.database))
+    log = main.with_name(f"{main.name}-wal")
+    lite.order()
+    written = log.read_bytes()
+    assert written
+    lite.database.dispose()
+    main.unlink()
+    log.write_bytes(written)  # as a crash leaves it
+    done = service.restore()
+    assert done.kept == ()
+    assert lite.orders() == 1
+    assert problems(service._source) == []
+    assert log.with_name(f"{log.name}.before-restore").read_bytes() == written
+
+
+def test_what_was_there_before_is_kept_without_the_log_of_an_earlier_restore(lite: Kept) -> None:
+    lite.order()
+    service = lite.service()
+    service.create()
+    lite.database.dispose()
+    main = Path(str(lite.database.url.database))
+    kept = main.with_name(f"{main.name}.before-restore")
+    stale = kept.with_name(f"{kept.name}-wal")
+    stale.write_bytes(b"of another database")
+    assert service.restore().kept == (kept,)
+    assert not stale.exists()
+
+
+@pytest.mark.parametrize("deleted", [False, True], ids=["damaged", "deleted"])
+def test_a_database_that_cannot_be_read_is_in_use_all_the_same(
+    lite: Kept, *, deleted: bool
+) -> None:
+    lite.service().create()
+    lite.database.dispose()
+    main = Path(str(lite.database.url.database))
+    turn = main.with_name(f"{main.name}-turn")
+    held = main if deleted else turn
+    script = f"import sys; held = open({str(held)!r}, 'ab'); "
+    script += "print('holds', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as gateway:
+        assert gateway.stdout is not None
+        gateway.stdout.readline()
+        if deleted:
+            main.unlink()
+        else:
+            main.write_bytes(b"not a database")
+        with pytest.raises(
+            Conflict, match=f"in use: stop the gateway first .process {gateway.pid}"
+        ):
+            lite.service().restore()
+        gateway.communicate()
+    lite.service().restore()
+
+
 def test_what_is_wrong_in_a_database_is_found(kept: Kept) -> None:
     kept.order()
     source = kept.service()._source
