@@ -17,7 +17,7 @@ from services.access import Principal
 from services.accounts import Account, AccountService
 from services.books import Books
 from services.dispatch import Dispatcher, Job
-from services.errors import RiskLimit, RiskUnreadable
+from services.errors import RiskLimit, RiskUnreadable, UnknownSymbol
 from services.order_models import OrderDraft, Origin, Placed, Provenance
 from services.order_validation import (
     check_capabilities,
@@ -104,8 +104,16 @@ class Placer:
         check_terms(draft)
         broker = self._accounts.broker_class(account.broker)
         check_capabilities(draft, broker.capabilities, broker.info.title)
-        record = self._symbols.require(account.broker, draft.exchange, draft.symbol)
+        record = self._record(account, draft)
         return record, check_instrument(draft, record, broker.info)
+
+    def _record(self, account: Account, draft: OrderDraft) -> SymbolRecord:
+        """The instrument. A broker that is off may have lost its symbols by a rollback."""
+        try:
+            return self._symbols.require(account.broker, draft.exchange, draft.symbol)
+        except UnknownSymbol:
+            self._accounts.require_broker(account.broker)
+            raise
 
     def largest(self, account: Account, draft: OrderDraft) -> int | None:
         """The exchange's freeze quantity in whole lots; see `OrderService.largest`."""

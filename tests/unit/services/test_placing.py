@@ -131,6 +131,15 @@ def test_switches_stop_entries_and_let_exits_through(trader: Trader, how: str) -
     assert place(trader, priority=Priority.EXIT).order_id
 
 
+def test_a_broker_that_is_off_says_so_before_it_misses_a_symbol(trader: Trader) -> None:
+    order = draft(symbol="GONE")
+    with pytest.raises(UnknownSymbol):
+        trader.desk.orders.place(trader.principal, trader.account, order)
+    trader.stack.accounts.set_broker_enabled("jainam_prop", False, "asha")
+    with pytest.raises(BrokerDisabled, match="'jainam_prop' is off"):
+        trader.desk.orders.place(trader.principal, trader.account, order)
+
+
 @pytest.mark.parametrize(
     ("failure", "told"),
     [(DatabaseUnavailable("gone"), Unavailable), (ZeroDivisionError(), ZeroDivisionError)],
