@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 
@@ -20,10 +21,15 @@ from cli.support import (
 )
 from database.journal import IntentState
 from services.kill_switch import SquareOff
+from services.locks import LockBusy
+from services.reconciler import Summary
 from services.settlements import OUTCOMES
 from utils.clock import IST
 from utils.config import PATHS, ConfigurationError, display
 from utils.logging import check_log_dir
+
+_RECONCILE_PATIENCE = 15.0
+"""Seconds: longer than a round that waits for the book of one broker that does not answer."""
 
 
 @click.group()
@@ -35,13 +41,33 @@ def orders() -> None:
 @as_json
 @command
 def reconcile(as_json: bool) -> None:
-    """Settle now what is unknown, from the brokers' books."""
-    facts = facts_of(gateway().reconciler.run_once())
+    """Settle now what is unknown, from the brokers' books. Status 0 only when nothing is left.
+
+    The gateway does so by itself every few seconds; this waits for its turn, and reads the journal
+    afterwards, whoever settled what.
+    """
+    summary: Summary | None = None
+    with suppress(LockBusy):
+        summary = gateway().reconciler.run_now(_RECONCILE_PATIENCE)
+    unknown = [one for one in gateway().settlements.open() if one.state is IntentState.UNKNOWN]
+    unread = summary.unread if summary else ()
     if as_json:
-        dump(facts)
+        dump({**(facts_of(summary) if summary else {}), "ran": summary is not None,
+              "unknown": len(unknown)})
+    elif summary is None:
+        click.echo("Another process is reconciling, and has not finished.")
     else:
-        words = ", ".join(f"{name} {value}" for name, value in facts.items() if value != ())
-        click.echo(f"Reconciled: {words}.")
+        click.echo(f"Settled {summary.settled}, absent {summary.absent}, not sent "
+                   f"{summary.not_sent}, confirmed {summary.confirmed}.")
+    if not as_json and not unknown and not unread:
+        click.echo("No order is unknown.")
+    problems = [f"{label}: the broker's book could not be read." for label in unread]
+    if unknown:
+        problems.append(
+            f"Orders of unknown outcome: {len(unknown)}; flask --app app orders open lists them."
+        )
+    if problems:
+        fail(" ".join(problems))
 
 
 @orders.command("open")

@@ -120,6 +120,7 @@ class Reconciler:
         self._guard = threading.Lock()
         self._evidence = Evidence(clock)
         self._absent: dict[int, Intent] = {}
+        self._absent_asked: dict[int, float] = {}
         self._absent_read: dict[int, float] = {}
         self._rests_until: dict[int, float] = {}
         self._alarmed: set[str] = set()
@@ -138,10 +139,22 @@ class Reconciler:
     def run_once(self, *, whole_day: bool = False) -> Summary:
         """One round. When another process is at it, the last summary and nothing else."""
         try:
-            with self._guard, self._locks.lock("reconciler", 0.0), giving_way():
-                self._summary = self._round(whole_day)
+            self._alone(0.0, whole_day)
         except LockBusy:
             log.debug("another process is reconciling")
+        return self._summary
+
+    @urgent()
+    def run_now(self, patience: float) -> Summary:
+        """A round over the whole day, for a person, whom the last summary would mislead.
+
+        Waits so many seconds for another process's round to end; `LockBusy` when it does not.
+        """
+        return self._alone(patience, True)
+
+    def _alone(self, patience: float, whole_day: bool) -> Summary:
+        with self._guard, self._locks.lock("reconciler", patience), giving_way():
+            self._summary = self._round(whole_day)
         return self._summary
 
     def run_until_settled(self, seconds: float) -> Summary:
@@ -318,7 +331,7 @@ class Reconciler:
         self._alarmed.add(subject)
         self._alarms.open(
             UNSETTLED_ORDERS, subject,
-            f"The outcome of {len(old)} orders is unknown, the oldest is {old[0].reference}. {why}",
+            f"Orders of unknown outcome: {len(old)}, the oldest is {old[0].reference}. {why}",
         )
 
     def _watch_for_doubles(self, account: Account, orders: list[Order]) -> None:
@@ -336,10 +349,13 @@ class Reconciler:
     def _absent_is_due(self, account: Account, whole_day: bool) -> bool:
         """Whether the book should be read for orders of today that were held absent.
 
-        Nothing else may hang on it, and an order that shows up after all must not go unnoticed. A
-        process that begins takes over what others found.
+        Nothing else may hang on it, and an order that shows up after all must not go unnoticed.
+        The journal is asked, because others hold orders absent too: a process that has ended, and
+        a person at the command line, who may be mistaken.
         """
-        if whole_day:
+        asked = self._absent_asked.get(account.id, float("-inf"))
+        if whole_day or self._clock.monotonic() - asked >= ABSENT_PAUSE:
+            self._absent_asked[account.id] = self._clock.monotonic()
             with self._recorder.reading() as conn:
                 since = start_of_trading_day(self._clock.now())
                 found = journal.absent(conn, account.id, since)

@@ -105,5 +105,6 @@ class Settlements:
             )
         if (outcome is IntentState.ACCEPTED) != bool(order_id.strip()):
             raise InvalidRequest(
-                "An accepted order has the broker's order id, and no other has.", field="order_id"
+                "An accepted order needs the broker's order id (--order-id), and no other has one.",
+                field="order_id",
             )

@@ -21,8 +21,10 @@ from database.engine import Database
 from database.jobs import JobState
 from database.journal import Intent, IntentKind, IntentState
 from services.kill_switch import KillSwitch
+from services.locks import LockBusy
 from services.market_data import MarketDataService
 from services.order_models import CancelAllResult, ChildResult, ChildStatus
+from services.reconciler import Summary
 from services.settlements import Settlements
 from services.strategies import StrategyService
 from tests.support.clocks import ManualClock
@@ -102,6 +104,8 @@ class Shell:
         assert isinstance(clock, ManualClock)
         self.downloads = Downloads(clock)
         self.baskets = Ways()
+        self.is_reconciling = False
+        self.unread: tuple[str, ...] = ()
         app = Flask("test")
         gateway = SimpleNamespace(
             settings=stack.settings, clock=clock, access=stack.access, accounts=stack.accounts,
@@ -111,7 +115,7 @@ class Shell:
                 stack.database, stack.flags, stack.accounts, self.baskets,  # type: ignore[arg-type]
                 clock,
             ),
-            reconciler=SimpleNamespace(run_once=lambda: {"settled": 2, "unknown": 1}),
+            reconciler=SimpleNamespace(run_now=self.reconcile),
             settlements=Settlements(stack.database, clock),
             **more,
         )
@@ -126,6 +130,11 @@ class Shell:
         result = self(*words, stdin=stdin)
         assert result.exit_code == 0, result.output
         return result.stdout
+
+    def reconcile(self, patience: float) -> Summary:
+        if self.is_reconciling:
+            raise LockBusy("another process")
+        return Summary(self.stack.clock.now(), settled=2, unread=self.unread)
 
     def fails(self, *words: str, stdin: str | None = None) -> str:
         result = self(*words, stdin=stdin)
@@ -453,7 +462,16 @@ def test_orders_are_settled_by_hand(shell: Shell) -> None:
         for state in (IntentState.SENDING, IntentState.UNKNOWN):
             journal.change(conn, number, state, "test", at=at)
     assert "SBIN" in shell.ok("orders", "open")
-    assert "has the broker's order id" in shell.fails(*words, "--order-id", "7")
+    # Whether this process or another one reconciles: the journal says what is left.
+    for shell.is_reconciling in (False, True):
+        told = json.loads(shell("orders", "reconcile", "--json").stdout)
+        assert (told["ran"], told["unknown"]) == (not shell.is_reconciling, 1)
+        assert "Orders of unknown outcome: 1; flask --app app orders open lists them." in (
+            shell.fails("orders", "reconcile")
+        )
+    shell.is_reconciling, shell.unread = False, ("prop",)
+    assert "prop: the broker's book could not be read." in shell.fails("orders", "reconcile")
+    assert "needs the broker's order id (--order-id)" in shell.fails(*words, "--order-id", "7")
     assert shell.ok(*words) == "Order R-1 is absent.\n"
     assert "is known" in shell.ok("orders", "open")
     today = at.date().isoformat()
@@ -472,8 +490,11 @@ def test_alarms_reconcile_and_configuration(shell: Shell) -> None:
     assert "no open alarm 'fire' of 'nobody'" in shell.fails("alarms", "close", "fire", "nobody")
     shell.ok("alarms", "close", "fire", "prop")
     assert len(json.loads(shell.ok("alarms", "list", "--all", "--json"))) == 1
-    assert json.loads(shell.ok("orders", "reconcile", "--json")) == {"settled": 2, "unknown": 1}
-    assert "settled" in shell.ok("orders", "reconcile")
+    told = json.loads(shell.ok("orders", "reconcile", "--json"))
+    assert (told["ran"], told["settled"], told["unknown"]) == (True, 2, 0)
+    assert shell.ok("orders", "reconcile") == (
+        "Settled 2, absent 0, not sent 0, confirmed 0.\nNo order is unknown.\n"
+    )
     shown = shell.ok("config", "check")
     assert "The configuration is valid" in shown
     assert "CANARY" not in shown

@@ -17,6 +17,7 @@ from database.engine import Database
 from database.journal import Intent, IntentKind, IntentState
 from services import reconciler as reconciling
 from services.errors import NeverArrived, Unavailable
+from services.locks import LockBusy
 from services.order_models import ModifyDraft, Placed, Provenance
 from services.reconciler import ABSENT_APPEARED, ORDER_TWICE, POLL_SECONDS, UNSETTLED_ORDERS
 from tests.support.clocks import ManualClock
@@ -284,6 +285,37 @@ def test_an_absent_order_that_appears_after_all_is_accepted_with_an_alarm(
     trader.desk.reconciler.run_once()
     assert trader.intent(reference).state is IntentState.ACCEPTED
     assert ABSENT_APPEARED in trader.alarms()
+
+
+def test_an_order_that_a_person_held_absent_is_watched_as_well(
+    trader: Trader, clock: ManualClock
+) -> None:
+    reference = lost_order(trader, "late:999")
+    trader.venue.script("orders", *["fail"] * 30)
+    trader.desk.reconciler.on_start()
+    intent_id = trader.intent(reference).id
+    with trader.database.write() as conn:
+        journal.change(conn, intent_id, IntentState.ABSENT, "operator", at=clock.now())
+    trader.venue.scripts.clear()
+    trader.venue.hidden.clear()
+    rounds(trader, clock, 18.0)
+    assert trader.intent(reference).state is IntentState.ACCEPTED
+    assert ABSENT_APPEARED in trader.alarms()
+
+
+def test_a_person_who_asks_waits_for_the_round_of_another_process(
+    trader: Trader, clock: ManualClock
+) -> None:
+    reference = lost_order(trader)
+    trader.venue.script("orders", "fail")
+    told = trader.desk.reconciler.run_now(5.0)
+    assert (told.unknown, told.unread) == (1, (trader.account.label,))
+    other = Trader(trader.database, trader.stack_folder, trader.clock)
+    with other.stack.locks.lock("reconciler", 0.0), pytest.raises(LockBusy):
+        trader.desk.reconciler.run_now(1.0)
+    rounds(trader, clock, 20.0)
+    assert trader.intent(reference).state is IntentState.ABSENT
+    assert trader.desk.reconciler.run_now(5.0).unknown == 0
 
 
 def test_an_absent_order_that_appears_is_noticed_though_nothing_else_goes_on(
