@@ -108,7 +108,11 @@ class Releases:
         age = installed_at(mine) if mine else float("inf")
         older = [row for row in folders if row.is_dir() and installed_at(row) <= age]
         if not older:
-            raise Failed(Status.NO_RELEASE, f"There is no release before {current}: use --to.")
+            names = ", ".join(sorted(row.name for row in folders if row.is_dir())) or "none"
+            raise Failed(
+                Status.NO_RELEASE,
+                f"There is no release before {current}; others that are installed: {names}.",
+            )
         return max(older, key=installed_at).name
 
     def switch(self, version: str) -> str:
@@ -147,7 +151,7 @@ class Git:
             return self._git("rev-parse", f"{tag}^{{commit}}")
         except Failed:
             raise Failed(
-                Status.NO_RELEASE, "No deployment is on record and no tag is older: use --to."
+                Status.NO_RELEASE, "No deployment is on record and no tag is older."
             ) from None
 
     def switch(self, version: str) -> str:
@@ -188,7 +192,7 @@ class Image:
     def previous(self, current: str) -> str:
         known = _before(self._state, current)
         if known is None:
-            raise Failed(Status.NO_RELEASE, "No deployment is on record: name the tag with --to.")
+            raise Failed(Status.NO_RELEASE, "No deployment is on record.")
         return known
 
     def switch(self, version: str) -> str:

@@ -51,17 +51,22 @@ class Desk:
 
         `CommandFailed` when no folder's application runs it.
         """
-        problems = []
+        problems: dict[str, list[str]] = {}
         for folder in self.folders:
             try:
                 return _document(self._ask(folder, words))
             except CommandFailed as error:
                 with suppress(ValueError):
                     return _document(error.output)
-                problems.append(f"{folder.name}: {error}")
+                problems.setdefault(error.said, []).append(folder.name)
             except ValueError as error:
-                problems.append(f"{folder.name}: {error}")
-        raise CommandFailed("; ".join(problems) or "no application is there")
+                problems.setdefault(str(error), []).append(folder.name)
+        told = [f"{', '.join(names)}: {said}" for said, names in problems.items()]
+        raise CommandFailed("; ".join(told) or "no application is there")
+
+    def call(self, *words: str) -> None:
+        """Run a command of the first folder's application; `CommandFailed` when it fails."""
+        self._ask(self.folders[0], words)
 
     def _ask(self, folder: Path, words: Sequence[str]) -> str:
         command, cwd = application_command(self._installation, self._method, folder, words)

@@ -88,7 +88,9 @@ def find(
         base, folder = folder, folder / "current"
     if not folder.exists():
         raise Failed(Status.NOT_FOUND, f"There is no application at {folder}.")
-    chosen = Path(env_file) if env_file else ENV_FILE if base else folder / ".env"
+    # The gateway reads `.env`, in production a link. The link is followed: a file is replaced.
+    own = (folder / ".env").resolve()
+    chosen = Path(env_file) if env_file else ENV_FILE if base and not own.is_file() else own
     if not chosen.is_file():
         raise Failed(Status.NOT_FOUND, f"There is no file of variables at {chosen}.")
     where = Path(state) if state else STATE if base else folder / "run"

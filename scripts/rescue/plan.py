@@ -77,6 +77,13 @@ class Plan:
             return record.facts.code_to
         return str(self.options.to or self.code.previous(current))
 
+    def known_target(self, record: Record | None) -> str:
+        """The version to return to, or the one that is served where there is no other."""
+        try:
+            return self.target(record)
+        except Failed:
+            return self.code.current()
+
     def desk(self, *versions: str) -> Desk:
         """The application's commands: of what is served now, then of these versions."""
         folders = [self.installation.app.resolve()]
@@ -111,14 +118,24 @@ class Plan:
                 ("close its open positions", self.options.square_off),
             ) if wanted
         ]
+        steps = [
+            f"list and record its working orders and open positions{_also(ends)}",
+            f"switch it off: {self.flag} in the database, {self.variable}=false in {where}",
+            symbols,
+            self._exchange_line(record) if self.options.step in (None, 3) else "",
+            f"verify at {self.installation.url}",
+        ]
         return [
             f"Take {self.broker} out of {self.installation.app} (served by {self.method}):",
-            f"  0  list and record its working orders and open positions{_also(ends)}",
-            f"  1  switch it off: {self.flag} in the database, {self.variable}=false in {where}",
-            f"  2  {symbols}",
-            f"  3  return from {self.code.current()} to {self.target(record)} and restart",
-            f"  4  verify at {self.installation.url}",
+            *(f"  {number}  {text}" for number, text in enumerate(steps)
+              if self.options.step in (None, number)),
         ]
+
+    def _exchange_line(self, record: Record | None) -> str:
+        current, target = self.code.current(), self.target(record)
+        if current == target:
+            return f"restart, with {current} as it is"
+        return f"return from {current} to {target} and restart"
 
 
 _PG = (

@@ -64,8 +64,25 @@ class Record:
     def log(self, text: str) -> None:
         """One line, on the terminal and in the log."""
         print(text, flush=True)
+        self.note(text)
+
+    def note(self, text: str) -> None:
+        """One line in the log alone."""
         with (self.folder / "rollback.log").open("a", encoding="utf-8") as stream:
             stream.write(f"{now()} {text}\n")
+
+    @contextmanager
+    def failures(self) -> Iterator[None]:
+        """Note a step that fails, and say where its words are and how to go on."""
+        try:
+            yield
+        except Failed as failure:
+            self.note(f"FAILED ({int(failure.status)}): {failure}")
+            failure.hint = (
+                "What was done stays done. When the cause is mended, give the same command again: "
+                f"it goes on from here. The log: {self.folder / 'rollback.log'}"
+            )
+            raise
 
     def close(self) -> None:
         """The rollback is not in force any more."""

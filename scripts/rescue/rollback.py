@@ -66,8 +66,9 @@ def main(
     try:
         return int(_run(options, root, environ))
     except Failed as failure:
-        print(f"\nFAILED ({int(failure.status)}): {failure}", file=sys.stderr)
-        print(f"  {MEANING[failure.status]}.", file=sys.stderr)
+        print(f"\nFAILED ({int(failure.status)}): {MEANING[failure.status]}.", file=sys.stderr)
+        for line in filter(None, (str(failure), failure.hint)):
+            print(f"  {line}", file=sys.stderr)
         return int(failure.status)
     except KeyboardInterrupt:
         print("\nInterrupted. Run it again to go on: what is done stays done.", file=sys.stderr)
@@ -85,6 +86,7 @@ def _run(options: argparse.Namespace, root: Path, environ: Mapping[str, str]) ->
     if options.dry_run:
         for line in plan.lines(record.in_force(installation.state)):
             print(line)
+        print("This was a dry run: nothing was changed, and nothing was asked of the broker.")
         return Status.OK
     with record.alone(installation.state):
         if options.undo:

@@ -12,13 +12,17 @@ from typing import Any
 class CommandFailed(Exception):
     """A program that is not there, took too long, or ended with another status than 0.
 
-    `output` is what it printed before, if anything; `status` its exit status, None without one.
+    `output` is what it printed before, if anything; `status` its exit status, None without one;
+    `said` the message without the command.
     """
 
-    def __init__(self, message: str, output: str = "", status: int | None = None) -> None:
+    def __init__(
+        self, message: str, output: str = "", status: int | None = None, said: str = ""
+    ) -> None:
         super().__init__(message)
         self.output = output
         self.status = status
+        self.said = said or message
 
 
 def run(
@@ -58,7 +62,9 @@ def run(
                 stream.close()
     output = (done.stdout or b"").decode(errors="replace")
     if done.returncode != 0:
-        words = (done.stderr or b"").decode(errors="replace").strip().splitlines()
-        said = " ".join(words[-3:]) or f"status {done.returncode}"
-        raise CommandFailed(f"{' '.join(command[:4])} …: {said}", output, done.returncode)
+        # supervisorctl, for one, complains on its standard output.
+        words = (done.stderr or b"").decode(errors="replace").strip() or output.strip()
+        said = " ".join(words.splitlines()[-3:]) or f"status {done.returncode}"
+        front = " ".join(command[:4]) + (" …" if command[4:] else "")
+        raise CommandFailed(f"{front}: {said}", output, done.returncode, said)
     return output

@@ -43,7 +43,7 @@ MEANING = {
     Status.NOT_DISABLED: "step 1: the broker could not be switched off anywhere",
     Status.SYMBOLS_NOT_REMOVED: "step 2: the symbols could not be removed",
     Status.BACKUP_NOT_RESTORED: "step 2: the backup could not be restored",
-    Status.NO_RELEASE: "step 3: there is no previous release, name one with --to",
+    Status.NO_RELEASE: "step 3: there is no previous release: name one with --to, or --keep-code",
     Status.NOT_SWITCHED: "step 3: the code could not be exchanged",
     Status.NOT_STARTED: "step 3: the service could not be stopped or started",
     Status.NO_ANSWER: "step 4: the gateway does not answer",
@@ -56,8 +56,12 @@ MEANING = {
 
 
 class Failed(Exception):
-    """A step that did not succeed: the status to end with, and a sentence for the operator."""
+    """A step that did not succeed: the status to end with, and a sentence for the operator.
+
+    `hint` is what to do next, filled in by whoever knows.
+    """
 
     def __init__(self, status: Status, message: str) -> None:
         super().__init__(message)
         self.status = status
+        self.hint = ""

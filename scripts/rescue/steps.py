@@ -50,7 +50,12 @@ class Rollback:
         record = self._record()
         for line in plan.lines(record):
             record.log(line)
-        desk = plan.desk(plan.target(record))
+        with record.failures():
+            return self._steps(record, only, began)
+
+    def _steps(self, record: Record, only: int | None, began: float) -> Status:
+        plan = self._plan
+        desk = plan.desk(plan.known_target(record))
         cancel = close = False
         if only in (None, 0):
             cancel, close = self._look(record, desk)
@@ -68,20 +73,10 @@ class Rollback:
             _exchange(plan, record, plan.target(record))
         if only in (None, 4):
             self._verify(record)
-        if only is None and record.facts.code_from not in ("", record.facts.code_to):
-            self._tell(record.facts.code_to)
         record.log(f"Done in {time.monotonic() - began:.0f} s. The record: {record.folder}")
         record.log(f"To take it back: {record.folder}/tool/scripts/rollback.sh --undo"
                    f"{_where(plan)}")
         return Status.OK
-
-    def _tell(self, version: str) -> None:
-        """Note the rollback where deployments are listed; that it can't be is no failure."""
-        plan = self._plan
-        deployments.note(plan.installation.state, version, "rolled_back")
-        with suppress(StoreFailed):
-            environment = plan.installation.variables.get("ENVIRONMENT", "development")
-            plan.store.note_deployment(version, "rolled_back", environment)
 
     def _record(self) -> Record:
         """The rollback that is in force, if it is this one; else a new one."""
@@ -112,12 +107,21 @@ class Rollback:
             record.facts.connected_before = others
             record.save()
         unknown = bool(found.unread)
+        if (found.positions or unknown) and self._removes_symbols():
+            record.log("NOTE: without the symbols (step 2) a position can be closed only at the "
+                       "broker's own terminal.")
+            record.log("      --square-off closes them first; --keep-symbols lets traders close "
+                       "them here.")
         cancel, close = bool(plan.options.cancel_orders), bool(plan.options.square_off)
         if (found.orders or unknown) and not cancel:
             cancel = self._ask("Cancel the working orders?", offer=True)
         if (found.positions or unknown) and not close:
             close = self._ask("Close the open positions at the market?", offer=True)
         return cancel, close
+
+    def _removes_symbols(self) -> bool:
+        options = self._plan.options
+        return not options.keep_symbols and not options.square_off and options.step in (None, 0, 2)
 
     def _end(self, record: Record, desk: Desk, *, cancel: bool, close: bool) -> None:
         """Cancel and close, where that was wanted; after step 1, so that nothing new comes."""
@@ -165,7 +169,7 @@ class Rollback:
         plan = self._plan
         record.log(f"Step 2: restoring the backup {name}")
         plan.service.stop()
-        folders = plan.desk(plan.target(record)).folders
+        folders = plan.desk(plan.known_target(record)).folders
         script = Path("scripts") / "restore_database.sh"
         release = next((one for one in folders if (one / script).is_file()), None)
         if release is None:
@@ -219,14 +223,26 @@ class Undo:
     def run(self) -> Status:
         """Switches, symbols and code as they were; verified."""
         plan = self._plan
+        began = time.monotonic()
         record = records.in_force(plan.installation.state)
         if record is None:
-            raise Failed(Status.NOTHING_TO_UNDO, "No rollback is on record.")
+            raise Failed(
+                Status.NOTHING_TO_UNDO, f"Looked in {plan.installation.state / 'rollback'}."
+            )
         for line in plan.lines(record):
             record.log(line)
-        if not self._ask("Go on?"):
-            return Status.DECLINED
-        facts = record.facts
+        with record.failures():
+            if not self._ask("Go on?"):
+                return Status.DECLINED
+            self._bring_back(record)
+        symbols = plan.store.count_symbols(record.facts.broker)
+        record.log(f"Undone in {time.monotonic() - began:.0f} s: {record.facts.broker} is offered "
+                   f"again, with {symbols} symbols.")
+        record.close()
+        return Status.OK
+
+    def _bring_back(self, record: Record) -> None:
+        plan, facts = self._plan, record.facts
         try:
             if facts.symbols:
                 found = plan.store.put_symbols(facts.broker, record.folder)
@@ -250,9 +266,6 @@ class Undo:
             raise Failed(Status.NOT_BROUGHT_BACK, f"{facts.broker} has no symbols.")
         _check_others(plan, record, probe, offer)
         _check_logs(plan, record)
-        record.log(f"Undone: {facts.broker} is offered again, with {symbols} symbols.")
-        record.close()
-        return Status.OK
 
 
 def _disable(plan: Plan, record: Record) -> None:
@@ -299,13 +312,34 @@ def _exchange(plan: Plan, record: Record, target: str, *, forget: bool = False) 
         record.log(f"Step 3: {target} in the place of {current}")
         if hint:
             record.log(f"  {hint}")
+        _tell(plan, target, "deployed" if forget else "rolled_back")
     if plan.service.by_hand:
         raise Failed(
             Status.NOT_STARTED,
             "Nothing here starts the gateway: restart it, then run --step 4 to verify.",
         )
-    plan.service.start()
+    try:
+        plan.service.start()
+    except Failed as failure:
+        raise Failed(failure.status, f"{failure}{_why(plan)}") from None
     record.log(f"Step 3: {plan.options.service} restarted by {plan.method}")
+
+
+def _tell(plan: Plan, version: str, outcome: str) -> None:
+    """Note what is served now where deployments are listed; that it can't be is no failure."""
+    deployments.note(plan.installation.state, version, outcome)
+    with suppress(StoreFailed):
+        environment = plan.installation.variables.get("ENVIRONMENT", "development")
+        plan.store.note_deployment(version, outcome, environment)
+
+
+def _why(plan: Plan) -> str:
+    """What the application itself says against starting: settings at fault stop every release."""
+    try:
+        plan.desk().call("config", "check")
+    except CommandFailed as error:
+        return f". `flask config check` says: {error.said}"
+    return "; `flask config check` finds no fault"
 
 
 def _check_others(plan: Plan, record: Record, probe: Probe, offer: Offer) -> None:
@@ -317,7 +351,7 @@ def _check_others(plan: Plan, record: Record, probe: Probe, offer: Offer) -> Non
         time.sleep(_PAUSE)
         offer = probe.look()
     works = [name for name, connected in sorted(offer.brokers.items()) if connected]
-    record.log(f"Step 4: connected and readable: {', '.join(works) or 'none was before'}")
+    record.log(f"Step 4: connected and readable: {', '.join(works) or 'no other broker was'}")
 
 
 def _check_logs(plan: Plan, record: Record) -> None:

@@ -196,6 +196,58 @@ def test_the_journal_answers_where_no_application_can(
     assert "NOT KNOWN: the broker's books could not be read" in said
     assert "Working orders: 0 (the journal, which is not the broker's book)" in said
     assert "Open positions: 0" not in said
+    assert "NOTE: without the symbols (step 2) a position can be closed only" in said
+    assert host.run("--step", "0", "--keep-symbols") == Status.OK
+    assert "NOTE" not in capsys.readouterr().out
+
+
+def test_a_step_names_itself_alone_and_a_broker_goes_without_an_older_release(
+    host: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (host.base / "releases" / "1").rmdir()
+    assert host.run("--step", "1") == Status.OK
+    assert host.switch() == "off"
+    plan = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
+    assert [line[:4] for line in plan] == ["  1 "]
+    assert host.run() == Status.NO_RELEASE
+    assert "--keep-code" in capsys.readouterr().err
+    assert host.run("--dry-run", "--keep-code") == Status.OK
+    said = capsys.readouterr().out
+    assert "  3  restart, with 2 as it is" in said
+    assert "This was a dry run: nothing was changed" in said
+
+
+def test_a_service_that_does_not_start_says_why_and_where_the_log_is(
+    host: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host.stand_in("supervisorctl", "test $1 = stop || { echo 'openalgo: ERROR (spawn)'; exit 7; }")
+    python = host.base / "releases" / "1" / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\necho 'PORT: should be a number' >&2; exit 1\n", "utf-8")
+    python.chmod(0o755)
+    assert host.run("--step", "3", "--to", "1", method="supervisor") == Status.NOT_STARTED
+    said = capsys.readouterr().err
+    assert "supervisorctl start openalgo: openalgo: ERROR (spawn)" in said
+    assert "PORT: should be a number" in said
+    log = host.state / "rollback" / "open" / "rollback.log"
+    assert str(log.resolve()) in said and "give the same command again" in said
+    assert "FAILED (42): The service was not started" in log.read_text(encoding="utf-8")
+
+
+def test_what_serves_is_listed_after_the_way_back_too(host: Host) -> None:
+    assert host.run() == Status.OK
+    assert host.run() == Status.OK  # nothing is exchanged, so nothing is listed
+    host.gateway.brokers["jainam_prop"] = True
+    assert host.run("--undo") == Status.OK
+    lines = (host.state / "deployments.jsonl").read_text(encoding="utf-8").splitlines()
+    listed = [(entry["version"], entry["outcome"]) for entry in map(json.loads, lines)]
+    assert listed == [("1", "rolled_back"), ("2", "deployed")]
+
+
+def test_the_variables_are_those_that_the_release_reads(host: Host) -> None:
+    (host.base / "releases" / "2" / ".env").symlink_to(host.env_file)
+    found = find(host.base, app="", env_file="", state=str(host.state), environ={})
+    assert found.env_file == host.env_file
 
 
 @pytest.mark.parametrize(
