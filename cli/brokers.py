@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
 
 from cli.accounts import log_in, log_out
-from cli.support import as_json, command, dump, facts_of, fail, gateway, operator, show
+from cli.support import as_json, command, dump, facts_of, fail, gateway, operator, show, word
 from database.jobs import JobState
 from services.accounts import Account
 from services.master_contract import Job, MasterContractService
 
 COLUMNS = ("name", "title", "enabled", "connected", "accounts", "why_not")
 _LONGEST = 900.0
+_TOTALS = ("rows", "added", "removed", "bad_rows", "collisions")
 
 
 @click.group()
@@ -119,8 +121,35 @@ def status(name: str, as_json: bool) -> None:
     if as_json:
         dump(facts)
         return
+    counts, job = facts.pop("counts", {}), facts.pop("job", None)
     for key, value in facts.items():
-        click.echo(f"{key}: {value}")
+        click.echo(f"{key}: {word(value)}")
+    if counts:
+        click.echo(f"counts: {_listed(counts)}")
+    for line in _about(job) if job else ():
+        click.echo(line)
+
+
+def _about(job: dict[str, Any]) -> Iterator[str]:
+    """The last download for people: when, by whom, and everything that was odd about it."""
+    at = word(job["finished_at"] or job["heartbeat_at"] or job["created_at"])
+    yield f"last download: {job['state']}, {at}, by {job['requested_by']}"
+    report = job["report"]
+    if report.get("error"):
+        yield f"  error: {report['error']}"
+    totals = {name: report[name] for name in _TOTALS if name in report}
+    if totals:
+        yield f"  {_listed(totals)}"
+    if report.get("empty_exchanges"):
+        yield f"  without a row: {', '.join(report['empty_exchanges'])}"
+    for reason, count in report.get("bad_reasons", {}).items():
+        yield f"  malformed: {count} rows: {reason}"
+    for doubt in report.get("doubts", ()):
+        yield f"  doubtful: {doubt}"
+
+
+def _listed(numbers: Mapping[str, int]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in numbers.items())
 
 
 def is_terminal() -> bool:
@@ -148,14 +177,16 @@ def _await(service: MasterContractService, job: Job, timeout: float) -> Job:
 def _row(name: str) -> dict[str, Any]:
     enabled, why = gateway().accounts.is_broker_enabled(name)
     mine = [account for account in gateway().accounts.all() if account.broker == name]
-    connected = [a for a in mine if gateway().sessions.status(a).connected]
+    statuses = [gateway().sessions.status(account) for account in mine]
+    connected = [one for one in statuses if one.connected]
+    errors = [one.last_error for one in statuses if one.wanted and not one.connected]
     return {
         "name": name,
         "title": gateway().registry.info(name).title,
         "enabled": enabled,
         "connected": bool(connected),
         "accounts": ", ".join(account.label for account in mine),
-        "why_not": why,
+        "why_not": why or next(filter(None, errors), ""),
     }
 
 

@@ -23,11 +23,12 @@ def secrets() -> None:
 @command
 def list_secrets(as_json: bool) -> None:
     """List the secrets that are set, with their age and when they are due."""
+    ages = gateway().secrets.ages()  # may see one for the first time: before the clock is read
     now = gateway().clock.now()
     rows = [
         {"name": age.name, "age_days": (now - age.since).days, "limit_days": age.limit,
          "due": age.due_at, "rotating": age.overlap}
-        for age in gateway().secrets.ages()
+        for age in ages
     ]
     columns = ("name", "age_days", "limit_days", "due", "rotating")
     show(rows, columns, "No secret is set.", as_json=as_json)

@@ -85,7 +85,7 @@ def dump(data: object) -> None:
 
 def table(rows: Iterable[Mapping[str, object]], columns: Sequence[str], nothing: str) -> None:
     """Print rows under their columns' names, or the sentence `nothing` when there are none."""
-    lines = [[_word(row.get(column)) for column in columns] for row in rows]
+    lines = [[word(row.get(column)) for column in columns] for row in rows]
     if not lines:
         click.echo(nothing)
         return
@@ -140,7 +140,8 @@ def _with_fields(error: ServiceError) -> str:
     return " ".join([error.message, *others])
 
 
-def _word(value: object) -> str:
+def word(value: object) -> str:
+    """A value as people read it: yes and no, a moment in India, "-" for nothing."""
     if value is None or value == "":
         return "-"
     if isinstance(value, bool):

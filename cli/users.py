@@ -59,7 +59,7 @@ def create(
         facts = {"id": made.user_id, "name": made.name, "is_admin": made.is_admin}
         dump({**facts, "password": password} if generate_password else facts)
         return
-    click.echo(f"User '{made.name}' exists.", err=generate_password)
+    click.echo(f"User '{made.name}' is created.", err=generate_password)
     if generate_password:
         click.echo(password)
 

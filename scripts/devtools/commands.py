@@ -113,6 +113,8 @@ def stop(arguments: argparse.Namespace) -> int:
         say(f"  ✓ the gateway on port {port} has stopped")
     else:
         say(f"  no gateway runs on port {port}")
+        for other, _ in instances.running(ROOT):
+            say(f"  one runs on port {other}: PORT={other} make stop ends it")
     return 0
 
 

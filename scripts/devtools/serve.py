@@ -269,7 +269,7 @@ def run(environ: Mapping[str, str], signals: Signals) -> int:
     except instances.Running as already:
         raise Failed(
             f"The gateway on port {settings.port} runs already ({already}): "
-            f"`make stop` ends it, PORT=… starts another one."
+            f"`PORT={settings.port} make stop` ends it, another PORT starts another one."
         ) from None
     with lock:
         sandbox.sandbox_file(settings.port).unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -58,6 +58,7 @@ class Downloads:
     state: str = "done"
     stale: bool = True
     started: list[tuple[str, bool]] = field(default_factory=list)
+    told: dict[str, Any] = field(default_factory=dict)
 
     def start(self, name: str, who: str, *, force: bool = False) -> Run:
         self.started.append((name, force))
@@ -72,7 +73,7 @@ class Downloads:
         return self.stale
 
     def status(self, name: str) -> dict[str, Any]:
-        return {"state": "ready", "rows": 200_000}
+        return {"state": "ready", "rows": 200_000, **self.told}
 
 
 @dataclass
@@ -365,6 +366,7 @@ def test_a_refused_login_is_a_sentence_and_status_1(shell: Shell, venue: Venue) 
     assert "Authentication failed: Invalid credentials" in shell.fails(
         "brokers", "login", "jainam_prop"
     )
+    assert "Authentication failed: Invalid credentials" in shell.ok("brokers", "list")
 
 
 def test_brokers(shell: Shell) -> None:
@@ -417,6 +419,31 @@ def test_master_contract(shell: Shell) -> None:
     assert "rows: 200000" in shell.ok("master-contract", "status", "jainam_prop")
     assert json.loads(shell.ok("master-contract", "status", "jainam_prop", "--json"))["rows"]
     assert "no broker" in shell.fails("master-contract", "download", "nobody")
+
+
+def test_how_a_master_contract_stands_is_told_in_words(shell: Shell) -> None:
+    at = datetime(2026, 1, 15, 3, 10, tzinfo=UTC)
+    shell.downloads.told = {
+        "updated_at": at, "counts": {"NFO": 3, "NSE": 2},
+        "job": {
+            "state": JobState.DONE, "finished_at": at, "heartbeat_at": at, "created_at": at,
+            "requested_by": "scheduler",
+            "report": {
+                "rows": 5, "added": 5, "removed": 0, "bad_rows": 1, "collisions": 0,
+                "bad_reasons": {"no token": 1}, "doubts": ["NFO is small."],
+                "empty_exchanges": ["MCX"],
+            },
+        },
+    }
+    assert shell.ok("master-contract", "status", "jainam_prop").splitlines() == [
+        "state: ready", "rows: 200000", "updated_at: 2026-01-15 08:40:00 IST",
+        "counts: NFO 3, NSE 2",
+        "last download: done, 2026-01-15 08:40:00 IST, by scheduler",
+        "  rows 5, added 5, removed 0, bad rows 1, collisions 0",
+        "  without a row: MCX", "  malformed: 1 rows: no token", "  doubtful: NFO is small.",
+    ]
+    shell.downloads.told["job"]["report"] = {"error": "NSE shrank by 40 %."}
+    assert "  error: NSE shrank by 40 %." in shell.ok("master-contract", "status", "jainam_prop")
 
 
 def test_people_see_how_far_a_download_is(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

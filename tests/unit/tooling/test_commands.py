@@ -128,6 +128,9 @@ class TestStop:
         assert commands.main(["stop"]) == 0
         assert "no gateway runs on port 5003" in capsys.readouterr().out
         assert commands.main(["stop", "--all"]) == 0
+        with held(instances.lock_path(project, "6007")):
+            assert commands.main(["stop"]) == 0
+            assert "PORT=6007 make stop ends it" in capsys.readouterr().out
         with held(instances.lock_path(project, "5003")):
             assert commands.main(["stop"]) == 0
         assert "the gateway on port 5003 has stopped" in capsys.readouterr().out
