@@ -1,8 +1,8 @@
 """Is the gateway well? What is checked, and what it means for traffic.
 
 The storage decides whether requests can be served at all (the database, and Redis where it is
-configured). A broker that is not connected makes the gateway `degraded`, not unfit: cancels, exits
-and the other brokers still work.
+configured). A broker that is not connected, or does not answer, makes the gateway `degraded`, not
+unfit: cancels, exits and the other brokers still work.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from broker.base import Clock
+from broker.breaker import BreakerState
 from database.engine import Database
 from database.errors import StorageError
 from services.accounts import AccountService
@@ -79,7 +80,7 @@ class HealthService:
         checks = self._storage()
         if all(check.ok for check in checks):
             try:
-                checks += [*self._brokers(), self._open_alarms()]
+                checks += [*self._brokers(), *self._circuits(), self._open_alarms()]
             except StorageError as error:
                 checks.append(Check("brokers", False, True, {"error": str(error)}))
         return Health(self._clock.now(), tuple(checks))
@@ -112,6 +113,19 @@ class HealthService:
                 {"accounts": len(statuses), "connected": sum(one.connected for one in statuses)},
             )
             for name, statuses in sorted(found.items())
+        ]
+
+    def _circuits(self) -> list[Check]:
+        """A broker's circuits, where this process has used it: open ones refuse entries.
+
+        One closes with the first answer; an idle gateway learns of that with its next call.
+        """
+        names = sorted({account.broker for account in self._accounts.all()})
+        found = {name: self._sessions.circuits(name) for name in names}
+        well = {BreakerState.CLOSED.value}
+        return [
+            Check(f"circuit:{name}", set(states.values()) == well, False, states)
+            for name, states in found.items() if states
         ]
 
     def _open_alarms(self) -> Check:

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -155,6 +156,8 @@ def test_each_problem_shows_its_symptom_and_its_cure_cures_it(
         assert [patient.order()[0] for _ in range(3)] == [200, 200, 200]
     with subtests.test("Network"):
         _network(patient)
+    with subtests.test("Broker does not answer any more"):
+        _broker_away(patient)
     with subtests.test("Session expired or displaced"):
         _displaced(patient)
     with subtests.test("Full disk"):
@@ -205,6 +208,23 @@ def _network(patient: Patient) -> None:
 
     wait_for(settled, 60)
     assert patient.order()[0] == 200
+
+
+def _broker_away(patient: Patient) -> None:
+    """Calls in a row get no answer, so the next are refused at once, until one gets through."""
+    patient.served.simulator.faults({"route": "GET /user/balance", "fault": "close_before_accept"})
+
+    def is_open() -> bool:
+        status, answer, _ = patient.call("funds")
+        return status == 503 and told(answer["message"], "Broker does not answer any more")
+
+    wait_for(is_open, 30)
+    found = patient.health()
+    assert found["status"] == "degraded"
+    assert found["checks"]["circuit:jainam_prop"]["interactive"] != "closed"
+    patient.served.simulator.faults()
+    wait_for(lambda: patient.call("funds")[0] == 200, 30)
+    assert patient.health()["checks"]["circuit:jainam_prop"]["interactive"] == "closed"
 
 
 def _displaced(patient: Patient) -> None:
@@ -296,6 +316,20 @@ def test_a_database_and_a_redis_that_are_down(tmp_path: Path, subtests: pytest.S
                 wait_for(lambda: patient.order()[0] == 200, 60)
 
 
+def test_a_gateway_that_does_not_start_is_told_why(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = str(held.getsockname()[1])
+    looked = subprocess.run(
+        [str(ROOT / "scripts" / "health_check.sh")], env={**os.environ, "PORT": port},
+        capture_output=True, text=True, check=False,
+    )
+    assert looked.returncode == 2
+    assert told(looked.stdout, "The gateway does not start")
+    said = _config_check(tmp_path, tmp_path / "log", succeeds=False, JAINAM_SYMPHONY_SERVER="Q")
+    assert "JAINAM_SYMPHONY_SERVER: should be 'A', 'B' or 'C'" in said
+    _config_check(tmp_path, tmp_path / "log", succeeds=True, JAINAM_SYMPHONY_SERVER="C")
+
+
 def test_a_log_folder_that_cannot_be_written_is_said_before_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     said = _config_check(tmp_path, tmp_path / "file" / "log", succeeds=False)
@@ -304,8 +338,9 @@ def test_a_log_folder_that_cannot_be_written_is_said_before_the_start(tmp_path: 
     assert (tmp_path / "log" / "app.log").is_file()
 
 
-def _config_check(folder: Path, logs: Path, *, succeeds: bool) -> str:
+def _config_check(folder: Path, logs: Path, *, succeeds: bool, **settings: str) -> str:
     environ = {
+        **settings,
         "DATABASE_URL": f"sqlite:///{folder / 'openalgo.db'}", "LOG_DIR": str(logs),
         "SECRET_KEY": secrets.token_hex(32), "API_KEY_PEPPER": secrets.token_hex(32),
     }  # fmt: skip

@@ -26,14 +26,17 @@ def status(connected: bool, wanted: bool = True, last_error: str | None = None) 
 
 
 def service(
-    *statuses: Any, database: Any = None, alarms: Any = (), ping_redis: Any = None
+    *statuses: Any, database: Any = None, alarms: Any = (), ping_redis: Any = None,
+    circuits: Any = None,
 ) -> HealthService:
     accounts = [SimpleNamespace(broker="jainam_prop", status=one) for one in statuses]
     return HealthService(
         database or Database(),
         ManualClock(),
         SimpleNamespace(all=lambda: accounts),  # type: ignore[arg-type]
-        SimpleNamespace(status=lambda account: account.status),  # type: ignore[arg-type]
+        SimpleNamespace(  # type: ignore[arg-type]
+            status=lambda account: account.status, circuits=lambda name: circuits or {}
+        ),
         SimpleNamespace(list=lambda: list(alarms)),  # type: ignore[arg-type]
         ping_redis,
     )
@@ -61,6 +64,16 @@ def test_a_broker_that_should_be_connected_and_is_not_degrades(one: Any, expecte
 def test_accounts_are_counted_by_broker() -> None:
     found = details(service(status(True), status(False)).check())
     assert found["broker:jainam_prop"] == {"accounts": 2, "connected": 1}
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"), [("closed", "ok"), ("half_open", "degraded"), ("open", "degraded")]
+)
+def test_a_broker_that_does_not_answer_degrades(state: str, expected: str) -> None:
+    states = {"interactive": state, "market_data": "closed"}
+    health = service(status(True), circuits=states).check()
+    assert (health.status, health.serves) == (expected, True)
+    assert details(health)["circuit:jainam_prop"] == states
 
 
 def test_an_open_alarm_degrades() -> None:
