@@ -1,7 +1,7 @@
 """What `make test` checks: style, types, architecture, then the tests.
 
-With MEASURE_COVERAGE=1, which `.ci/run` sets, the tests' coverage is measured too, and too little of
-it fails them. It takes half as long again, so who works on a change runs them without.
+With MEASURE_COVERAGE=1, which `.ci/run` sets, the tests' coverage is measured too, and too little
+of it fails them. It takes half as long again, so who works on a change runs them without.
 """
 
 from __future__ import annotations
