@@ -137,7 +137,7 @@ def _about(job: dict[str, Any]) -> Iterator[str]:
     report = job["report"]
     if report.get("error"):
         yield f"  error: {report['error']}"
-    totals = {name: report[name] for name in _TOTALS if name in report}
+    totals = {name.replace("_", " "): report[name] for name in _TOTALS if name in report}
     if totals:
         yield f"  {_listed(totals)}"
     if report.get("empty_exchanges"):
@@ -149,7 +149,7 @@ def _about(job: dict[str, Any]) -> Iterator[str]:
 
 
 def _listed(numbers: Mapping[str, int]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in numbers.items())
+    return ", ".join(f"{name} {count}" for name, count in numbers.items())
 
 
 def is_terminal() -> bool:

@@ -424,7 +424,7 @@ def test_master_contract(shell: Shell) -> None:
 def test_how_a_master_contract_stands_is_told_in_words(shell: Shell) -> None:
     at = datetime(2026, 1, 15, 3, 10, tzinfo=UTC)
     shell.downloads.told = {
-        "updated_at": at, "counts": {"NFO": 3, "NSE": 2},
+        "updated_at": at, "counts": {"NFO": 3, "NSE_INDEX": 2},
         "job": {
             "state": JobState.DONE, "finished_at": at, "heartbeat_at": at, "created_at": at,
             "requested_by": "scheduler",
@@ -437,7 +437,7 @@ def test_how_a_master_contract_stands_is_told_in_words(shell: Shell) -> None:
     }
     assert shell.ok("master-contract", "status", "jainam_prop").splitlines() == [
         "state: ready", "rows: 200000", "updated_at: 2026-01-15 08:40:00 IST",
-        "counts: NFO 3, NSE 2",
+        "counts: NFO 3, NSE_INDEX 2",
         "last download: done, 2026-01-15 08:40:00 IST, by scheduler",
         "  rows 5, added 5, removed 0, bad rows 1, collisions 0",
         "  without a row: MCX", "  malformed: 1 rows: no token", "  doubtful: NFO is small.",

@@ -304,6 +304,20 @@ def test_nothing_that_starts_it_is_said(host: Host, checkout: Path) -> None:
     assert host.run("--step", "4", app=checkout, method="git") == Status.OK
 
 
+def test_the_way_back_ends_after_a_restart_by_hand(
+    host: Host, checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    newest = _git(checkout, "rev-parse", "HEAD")
+    assert host.run(app=checkout, method="git") == Status.NOT_STARTED
+    assert host.run("--undo", app=checkout, method="git") == Status.NOT_STARTED
+    assert "restart it, then give --undo again to verify" in capsys.readouterr().err
+    assert host.run("--undo", app=checkout, method="git") == Status.NOT_BROUGHT_BACK
+    host.gateway.brokers["jainam_prop"] = True
+    assert host.run("--undo", app=checkout, method="git") == Status.OK
+    assert _git(checkout, "rev-parse", "HEAD") == newest
+    assert host.run("--undo", app=checkout, method="git") == Status.NOTHING_TO_UNDO
+
+
 def test_docker_names_the_service_and_the_tag(host: Host, tmp_path: Path) -> None:
     app = tmp_path / "compose"
     app.mkdir()
