@@ -237,11 +237,20 @@ class SessionService:
         return self._connect(self._accounts.all())
 
     def keep_alive(self) -> dict[str, str]:
-        """On a schedule: renew what has expired, within the hours in which brokers are up."""
+        """On a schedule: renew what has expired, within the hours in which brokers are up.
+
+        And replace what was opened with other settings: a session outlives the process, and after a
+        restart with another key, cluster or address orders would go on to the account of before.
+        Only here, in one process at a time: a command that runs with other settings, or a worker
+        that is about to be replaced, must not fight for the session.
+        """
         now = self._clock.now()
         due = []
         for account in self._accounts.all():
             stored = self._store.load(account.id)
+            if self._is_foreign(account, stored):
+                self._replace_foreign(account)
+                continue
             expires = stored.session.expires_at if stored.session is not None else None
             next_login = self._policy.next_login(stored.state, expires, now)
             if next_login is not None and next_login <= now:
@@ -253,6 +262,27 @@ class SessionService:
         self._adapters.close()
 
     # Inside ------------------------------------------------------------------------------------
+
+    def _is_foreign(self, account: Account, stored: Stored) -> bool:
+        """Whether the stored session is of other credentials, or another address, than ours."""
+        if stored.session is None or not stored.state.mark or not stored.state.wanted:
+            return False
+        held = self._adapters.hold(account)
+        return bool(held.config.credentials) and stored.state.mark != held.mark
+
+    def _replace_foreign(self, account: Account) -> None:
+        """Log in with the settings of now; where that fails, there is no session."""
+        held = self._adapters.hold(account)
+        due = Deadline(self._clock, self._timeout)
+        try:
+            with self._alone(account, held, due):
+                stored = self._store.load(account.id)
+                if self._is_foreign(account, stored):
+                    log.warning("the settings of account %s have changed: it logs in anew",
+                                account.label)
+                    self._log_in_again(account, held, stored.state, due)
+        except (BrokerError, ServiceError) as error:
+            log.warning("account %s is not connected: %s", account.label, error)
 
     def _check_up(self, account: Account) -> None:
         """Run the self-check and tell its result as an alarm, or end the one there is."""

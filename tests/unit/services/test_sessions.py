@@ -337,6 +337,27 @@ def test_what_has_expired_is_renewed_on_schedule(
     assert len(venue.logins) == 2
 
 
+@pytest.mark.parametrize("works", [True, False])
+def test_a_session_of_other_settings_is_replaced_and_never_traded_with(
+    stack: Stack, venue: Venue, tmp_path: Path, clock: ManualClock, *, works: bool
+) -> None:
+    """A restart with another key must not send orders to the account of before."""
+    stack.sessions.connection(stack.account)
+    before = stack.sessions.connection(stack.account).session
+    changed = {f"JAINAM_{name.upper()}": value for name, value in OTHER.items()}
+    if not works:
+        changed["JAINAM_INTERACTIVE_API_SECRET"] = "CANARY-wrong"
+    restarted = Stack(stack.database, tmp_path, clock, variables={**environment(), **changed})
+    restarted.sessions.keep_alive()
+    assert venue.logins[-1] == changed["JAINAM_INTERACTIVE_API_KEY"]
+    assert restarted.sessions.status(restarted.account).connected is works
+    if works:
+        assert restarted.sessions.connection(restarted.account).session != before
+    count = len(venue.logins)
+    restarted.sessions.keep_alive()
+    assert len(venue.logins) == count
+
+
 def test_one_account_that_fails_does_not_keep_the_others_out(
     stack: Stack, venue: Venue
 ) -> None:
