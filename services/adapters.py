@@ -16,11 +16,12 @@ class Held:
     """An account's adapter, and which session it has attached.
 
     `stamp` is the state of the accounts that it was made from, `seen` the state of the sessions
-    that was looked at last, `version` the stored version of the attached session. `lock` is held
-    by whoever changes the session in this process.
+    that was looked at last, `version` the stored version of the attached session. `foreign`: what
+    is stored was opened with other settings, and nothing is attached. `lock` is held by whoever
+    changes the session in this process.
     """
 
-    __slots__ = ("broker", "config", "lock", "mark", "seen", "stamp", "version")
+    __slots__ = ("broker", "config", "foreign", "lock", "mark", "seen", "stamp", "version")
 
     def __init__(self, broker: Broker, config: AccountConfig, mark: str, stamp: str) -> None:
         self.broker = broker
@@ -29,6 +30,7 @@ class Held:
         self.stamp = stamp
         self.seen = ""
         self.version = -1
+        self.foreign = False
         self.lock = threading.Lock()
 
 

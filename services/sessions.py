@@ -109,6 +109,8 @@ class SessionService:
             return held.broker
         due = deadline or Deadline(self._clock, self._timeout)
         self._look(account, held, stamp, due)
+        if held.foreign:
+            raise _foreign(account)
         session = held.broker.session
         if session is None or self._is_over(session):
             self.renew(account, session, due)
@@ -158,6 +160,8 @@ class SessionService:
             if current is not None and current is not seen_session and not self._is_over(current):
                 return
             stored = self._store.load(account.id)
+            if self._is_foreign(held, stored):
+                raise _foreign(account)
             session, state = stored.session, stored.state
             if session is not None and not self._is_over(session):
                 if stored.version != held.version:  # another process was faster
@@ -186,7 +190,10 @@ class SessionService:
         held = self._adapters.hold(account)
         with self._alone(account, held, Deadline(self._clock, self._timeout)):
             stored = self._store.load(account.id)
-            live = stored.session is not None and not self._is_over(stored.session)
+            live = (
+                stored.session is not None and not self._is_over(stored.session)
+                and not self._is_foreign(held, stored)
+            )
             if live and not force:
                 self._attach(held, stored)
             else:
@@ -248,7 +255,7 @@ class SessionService:
         due = []
         for account in self._accounts.all():
             stored = self._store.load(account.id)
-            if self._is_foreign(account, stored):
+            if stored.state.wanted and self._is_foreign(self._adapters.hold(account), stored):
                 self._replace_foreign(account)
                 continue
             expires = stored.session.expires_at if stored.session is not None else None
@@ -263,11 +270,13 @@ class SessionService:
 
     # Inside ------------------------------------------------------------------------------------
 
-    def _is_foreign(self, account: Account, stored: Stored) -> bool:
-        """Whether the stored session is of other credentials, or another address, than ours."""
-        if stored.session is None or not stored.state.mark or not stored.state.wanted:
+    def _is_foreign(self, held: Held, stored: Stored) -> bool:
+        """Whether the stored session is of other credentials, or another address, than ours.
+
+        Nobody trades with such a session: it may be the account of before.
+        """
+        if stored.session is None or not stored.state.mark:
             return False
-        held = self._adapters.hold(account)
         return bool(held.config.credentials) and stored.state.mark != held.mark
 
     def _replace_foreign(self, account: Account) -> None:
@@ -277,7 +286,7 @@ class SessionService:
         try:
             with self._alone(account, held, due):
                 stored = self._store.load(account.id)
-                if self._is_foreign(account, stored):
+                if self._is_foreign(held, stored):
                     log.warning("the settings of account %s have changed: it logs in anew",
                                 account.label)
                     self._log_in_again(account, held, stored.state, due)
@@ -329,9 +338,11 @@ class SessionService:
             held.lock.release()
 
     def _attach(self, held: Held, stored: Stored) -> None:
-        if stored.session is not None:
-            register_secret(*(token.reveal() for token in stored.session.tokens.values()))
-        held.broker.attach(stored.session)
+        held.foreign = self._is_foreign(held, stored)
+        session = None if held.foreign else stored.session
+        if session is not None:
+            register_secret(*(token.reveal() for token in session.tokens.values()))
+        held.broker.attach(session)
         held.version = stored.version
 
     def _put(
@@ -342,6 +353,7 @@ class SessionService:
         if session is None or session is not held.broker.session:
             held.broker.attach(session)
         held.version = version
+        held.foreign = False
 
     def _log_in_again(
         self, account: Account, held: Held, state: LoginState, due: Deadline
@@ -427,3 +439,11 @@ class SessionService:
     def _close_alarms(self, account: Account) -> None:
         for rule in (CREDENTIALS_REFUSED, DISPLACED, CAP_REACHED):
             self._alarms.close(rule, account.label)
+
+
+def _foreign(account: Account) -> SessionExpired:
+    return SessionExpired(
+        f"Account '{account.label}' is connected with other settings than those of this process, "
+        "and is about to be connected with the ones that hold. Try again in a moment.",
+        retry_after=2.0,
+    )

@@ -348,14 +348,32 @@ def test_a_session_of_other_settings_is_replaced_and_never_traded_with(
     if not works:
         changed["JAINAM_INTERACTIVE_API_SECRET"] = "CANARY-wrong"
     restarted = Stack(stack.database, tmp_path, clock, variables={**environment(), **changed})
+    for _ in range(2):  # whoever is not the one to replace it neither uses it nor fights for it
+        with pytest.raises(SessionExpired, match="other settings"):
+            restarted.sessions.connection(restarted.account)
+    assert len(venue.logins) == 1
     restarted.sessions.keep_alive()
     assert venue.logins[-1] == changed["JAINAM_INTERACTIVE_API_KEY"]
     assert restarted.sessions.status(restarted.account).connected is works
     if works:
         assert restarted.sessions.connection(restarted.account).session != before
+        clock.advance(1)  # until the process of before looks at the switches again
+        with pytest.raises(SessionExpired, match="other settings"):
+            stack.sessions.connection(stack.account)
     count = len(venue.logins)
     restarted.sessions.keep_alive()
     assert len(venue.logins) == count
+
+
+def test_a_person_connects_with_the_settings_of_now(
+    stack: Stack, venue: Venue, tmp_path: Path, clock: ManualClock
+) -> None:
+    stack.sessions.connection(stack.account)
+    changed = {f"JAINAM_{name.upper()}": value for name, value in OTHER.items()}
+    restarted = Stack(stack.database, tmp_path, clock, variables={**environment(), **changed})
+    assert restarted.sessions.login(restarted.account).connected
+    assert venue.logins[-1] == changed["JAINAM_INTERACTIVE_API_KEY"]
+    assert restarted.sessions.connection(restarted.account).session is not None
 
 
 def test_one_account_that_fails_does_not_keep_the_others_out(
