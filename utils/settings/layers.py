@@ -71,7 +71,10 @@ def merge(layers: list[Layer], secrets: frozenset[str]) -> tuple[Variables, list
                 merged.values.pop(name, None)
                 merged.origins.pop(name, None)
                 continue
-            merged.values[name] = SecretStr(str(value)) if name in secrets else value
+            held = SecretStr(str(value)) if name in secrets else value
+            if name in merged.values and merged.values[name] == held:
+                continue  # Flask's command line repeats `.env` in the environment
+            merged.values[name] = held
             merged.origins[name] = layer.name
     return merged, faults
 

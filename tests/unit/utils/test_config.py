@@ -111,6 +111,14 @@ class TestLayers:
         assert settings.origin("LOG_LEVEL") == "default.yaml"
         assert settings.origin("DB_POOL_SIZE") == "default"
 
+    def test_what_flask_repeats_in_the_environment_came_from_the_file(
+        self, base: dict[str, str], tmp_path: Path
+    ) -> None:
+        env_file = write(tmp_path / ".env", "PORT=1003\nWEB_THREADS=7\n")
+        settings = load({**base, "PORT": "1003", "WEB_THREADS": "8"}, tmp_path, env_file)
+        assert (settings.port, settings.origin("PORT")) == (1003, ".env")
+        assert (settings.web_threads, settings.origin("WEB_THREADS")) == (8, "environment")
+
     def test_config_path_stands_in_for_the_environment_file(
         self, base: dict[str, str], tmp_path: Path
     ) -> None:
