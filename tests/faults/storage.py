@@ -29,6 +29,7 @@ from tests.faults.wishes import Wish, wishes
 from tests.support.databases import scratch_postgres_url
 from tests.support.postgres_server import PostgresServer, postgres_server
 from tests.support.redis_server import redis_server
+from tests.support.waiting import wait_until
 
 _RESTING = 2
 _TRIES = 150
@@ -68,6 +69,17 @@ class _Desk:
         self.sent.append(wish)
         return self.clients.ask(self._http, wish)
 
+    def rest(self) -> str:
+        """The id of an order that was accepted; what has only just begun may refuse some before."""
+        told: list[Told] = []
+
+        def accepted() -> bool:
+            told.append(self.enter())
+            return told[-1].outcome is Outcome.ACCEPTED
+
+        wait_until(accepted, _PATIENCE)
+        return str(told[-1].body["orderid"])
+
     def cancel(self, order_id: str) -> bool:
         """Cancel an order; whether gateway and venue say that it is done."""
         answer = self._http.post("/api/v1/cancelorder", json={
@@ -87,7 +99,7 @@ def drilled(range_: Range, break_: Callable[[], None], mend: Callable[[], None])
     found = Drill()
     with httpx.Client(base_url=range_.served.url, timeout=60.0, trust_env=False) as http:
         desk = _Desk(range_, http, "drill")
-        resting = [str(desk.enter().body["orderid"]) for _ in range(_RESTING)]
+        resting = [desk.rest() for _ in range(_RESTING)]
         break_()
         try:
             found.refused = any(
