@@ -154,12 +154,12 @@ class Changer:
         )
 
         def last_look() -> None:
-            self._entries.last_look(located.account)
+            self._entries.last_look(located.account, intent.user_id)
 
         wish = Wish(
             located.account, record, self._accounts.broker_info(located.account.broker),
             draft.side, draft.order_type, draft.product, draft.quantity, draft.price,
-            draft.trigger_price, replaces=row,
+            draft.trigger_price, replaces=row, user_id=intent.user_id,
         )
         with ExitStack() as held:
             admission = self._admit(wish, intent, deadline, held)

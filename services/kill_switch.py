@@ -84,7 +84,7 @@ class KillSwitch:
     def state(self) -> KillState:
         """The switch with who turned it, from the database."""
         for flag in self._flags.list():
-            if flag.name == KILL_SWITCH:
+            if flag.name == KILL_SWITCH and flag.user_id is None:
                 return KillState(flag.value == "on", flag.changed_by, flag.changed_at)
         return KillState(False, "", None)
 

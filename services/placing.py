@@ -81,7 +81,9 @@ class Placer:
         order = to_request(draft, record.ref)
         intent = self._intent(principal, account, draft, record, provenance, deadline)
         entry = None
-        admission = _EXIT if priority is Priority.EXIT else self._entries.at_once(account)
+        admission = _EXIT if priority is Priority.EXIT else self._entries.at_once(
+            account, principal.journal_id
+        )
         if admission is not None:
             job = self._job(account, intent, order, admission.priority, deadline)
         else:
@@ -134,6 +136,7 @@ class Placer:
         wish = Wish(
             account, record, self._accounts.broker_info(account.broker), draft.side,
             draft.order_type, draft.product, draft.quantity, draft.price, draft.trigger_price,
+            user_id=intent.user_id,
         )
         may_reduce = intent.origin != Origin.SMART  # holds the position's lock and has read it
         try:
@@ -154,7 +157,7 @@ class Placer:
             return broker.place(order, intent.tag, slot=slot, deadline=due)
 
         def last_look() -> None:
-            self._entries.last_look(account)
+            self._entries.last_look(account, intent.user_id)
 
         entry = priority is not Priority.EXIT
         return Job(

@@ -93,7 +93,7 @@ class EntryControl:
         self._clock = clock
         self._shared = shared
 
-    def at_once(self, account: Account) -> Admission | None:
+    def at_once(self, account: Account, user_id: int | None) -> Admission | None:
         """The admission of an entry against which nothing stands, and which nothing has to check.
 
         None when `admit` has to say more. This is the way of most orders, so it costs next to
@@ -101,34 +101,44 @@ class EntryControl:
         """
         try:
             is_shared = self._shared is None or not self._shared.is_away
-            if is_shared and self._is_open(account) and self._limits.of(account) == NO_LIMITS:
+            is_free = is_shared and self._is_open(account, user_id)
+            if is_free and self._limits.of(account) == NO_LIMITS:
                 return _FREE
         except StorageError:
             return None
         return None
 
-    def last_look(self, account: Account) -> None:
+    def last_look(self, account: Account, user_id: int | None) -> None:
         """What `check_switches` says, for an order that is about to be sent."""
         try:
-            if self._is_open(account):
+            if self._is_open(account, user_id):
                 return
         except StorageError:
             pass  # what follows says it in the words of a refusal
-        self.check_switches(account)
+        self.check_switches(account, user_id)
 
-    def _is_open(self, account: Account) -> bool:
+    def _is_open(self, account: Account, user_id: int | None) -> bool:
         """Whether no switch stands against entries; looked up in memory."""
-        return not self._flags.is_on(KILL_SWITCH) and (
-            self._accounts.is_broker_enabled(account.broker)[0]
+        return (
+            not self._flags.is_on(KILL_SWITCH)
+            and not self._flags.is_on(KILL_SWITCH, user_id=user_id)
+            and self._accounts.is_broker_enabled(account.broker)[0]
         )
 
-    def check_switches(self, account: Account) -> None:
-        """`BrokerDisabled` while entries are switched off, by the broker's or the kill switch."""
+    def check_switches(self, account: Account, user_id: int | None) -> None:
+        """`BrokerDisabled` while entries are switched off, by the broker's or the kill switch.
+
+        The kill switch stops everybody, or one user; neither takes the other's back.
+        """
         with storage_needed():
             self._accounts.require_broker(account.broker)
             if self._flags.is_on(KILL_SWITCH):
                 raise BrokerDisabled(
                     "The kill switch is on: no new orders; exits and cancels go on."
+                )
+            if self._flags.is_on(KILL_SWITCH, user_id=user_id):
+                raise BrokerDisabled(
+                    "An administrator stopped your new orders; exits and cancels go on."
                 )
 
     def _check_shared(self) -> None:
@@ -154,7 +164,7 @@ class EntryControl:
         """
         try:
             if wish.enlarges:
-                self.check_switches(wish.account)
+                self.check_switches(wish.account, wish.user_id)
                 self._check_shared()
             with storage_needed():
                 limits = self._limits.of(wish.account)

@@ -31,7 +31,10 @@ class Priced(Record, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """An order as it shall stand; with `replaces` it is a modification of that open order."""
+    """An order as it shall stand, of the user who wants it.
+
+    With `replaces` it is a modification of that open order.
+    """
 
     account: Account
     record: Priced
@@ -43,6 +46,7 @@ class Wish:
     price: Decimal
     trigger_price: Decimal
     replaces: Order | None = None
+    user_id: int | None = None
 
     @property
     def remaining(self) -> int:

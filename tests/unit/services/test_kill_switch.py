@@ -97,3 +97,14 @@ def test_only_an_administrator_squares_off(trader: Trader, switch: KillSwitch) -
 
 def test_nothing_to_do_is_done() -> None:
     assert SquareOff("prop").is_done
+
+
+def test_what_is_set_for_one_user_is_not_the_state_of_the_switch(
+    trader: Trader, switch: KillSwitch
+) -> None:
+    trader.stack.flags.set("kill", "on", "boss", user_id=trader.principal.user_id)
+    assert not switch.is_on
+    assert not switch.state().is_on
+    switch.turn(True, "boss")
+    trader.stack.flags.set("kill", "off", "boss", user_id=trader.principal.user_id)
+    assert switch.state().is_on

@@ -619,6 +619,25 @@ def test_an_order_that_waits_for_its_turn_is_held_back_by_the_switch(
     assert trader.intents()[0].state is IntentState.NOT_SENT
 
 
+def test_the_switch_stops_one_user_and_leaves_his_way_out_open(trader: Trader) -> None:
+    """A flag for one user; what is set for him never takes back what holds for everybody."""
+    other = trader.stack.user("ravi")
+    flags = trader.stack.flags
+    row = resting(trader, Side.BUY, 10)
+    trader.venue.opening[KEY] = 5
+    flags.set(KILL_SWITCH, "on", "boss", user_id=trader.principal.user_id)
+    with pytest.raises(BrokerDisabled, match="stopped your new orders"):
+        place(trader)
+    assert place(trader, draft(Side.SELL, 5)).order_id
+    assert trader.desk.orders.cancel(trader.principal, trader.account, row.order_id).order_id
+    assert trader.desk.orders.place(other, trader.account, draft()).order_id
+    flags.set(KILL_SWITCH, "off", "boss", user_id=trader.principal.user_id)
+    assert place(trader).order_id
+    flags.switch(KILL_SWITCH, True, "boss")
+    with pytest.raises(BrokerDisabled, match="kill switch is on"):
+        place(trader)
+
+
 def test_past_the_square_off_time_an_intraday_entry_is_warned_about(
     trader: Trader, clock: ManualClock
 ) -> None:
