@@ -242,7 +242,7 @@ def placing_while_loading(stack: Stack, effort: Effort) -> Iterator[Figure]:
 
 def memory_at_rest(stack: Stack, effort: Effort) -> Iterator[Figure]:
     """Resident memory of the serving process, master loaded."""
-    time.sleep(2.0)  # let it come to rest
+    time.sleep(_TIDYING)  # let it come to rest
     for process in stack.gateway.workers():
         yield at_most(
             "Serving process at rest, master loaded", process.memory_info().rss / 1e6, 120.0, "MB"
