@@ -26,6 +26,7 @@ from database.symbol_rows import FIELDS
 from database.symbol_text import SearchText
 
 _COLUMNS = ", ".join(("id", *FIELDS, "generation"))
+_PREFIXED = ", ".join(f"t.{name}" for name in ("id", *FIELDS, "generation"))
 _BATCH = 250
 _CHUNK = 2_000
 _LAST_CHARACTER = "\U0010ffff"
@@ -86,7 +87,6 @@ class SymbolReader:
         if column not in ("symbol", "token"):
             raise ValueError(f"there is no look-up by {column}")
         found: list[Row] = []
-        columns = ", ".join(f"t.{name.strip()}" for name in _COLUMNS.split(","))
         for start in range(0, len(pairs), _BATCH):
             batch = pairs[start : start + _BATCH]
             wanted = ", ".join(["(?, ?)"] * len(batch))
@@ -94,7 +94,7 @@ class SymbolReader:
             # CROSS: pairs outside, the index inside, whatever SQLite thinks of their number
             found += self._all(
                 f"WITH wanted (word, place) AS (VALUES {wanted})"  # noqa: S608
-                f" SELECT {columns} FROM wanted CROSS JOIN symbol_token t"
+                f" SELECT {_PREFIXED} FROM wanted CROSS JOIN symbol_token t"
                 f" WHERE t.{column} = wanted.word AND t.exchange = wanted.place AND t.broker = ?",
                 (*values, broker),
             )
