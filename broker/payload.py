@@ -44,6 +44,44 @@ def decode(raw: bytes) -> Any:
 
 
 _strict = msgspec.json.Decoder(float_hook=Decimal)
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_items = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class Rereader:
+    """Reads one book again and again: items that say what they said last time are not read anew.
+
+    To find where an item ends takes a sixth of reading it, and reading a whole book at once keeps
+    the interpreter from everybody else. Items come as the same objects as before: do not change
+    them. May be used by several threads.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, object] = {}
+
+    def decode(self, raw: bytes) -> Any:
+        """As `decode`; remembers the items of the lists in an object's members."""
+        fresh: dict[bytes, object] = {}
+        try:
+            members = _members.decode(raw)
+            body = {name: self._member(bytes(value), fresh) for name, value in members.items()}
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return decode(raw)  # not an object, or not strict
+        self._known = fresh
+        return body
+
+    def _member(self, raw: bytes, fresh: dict[bytes, object]) -> object:
+        if not raw.startswith(b"["):
+            return _strict.decode(raw)
+        known, items = self._known, list[object]()
+        for one in _items.decode(raw):
+            said = bytes(one)
+            item = known.get(said)
+            if item is None:
+                item = _strict.decode(said)
+            fresh[said] = item
+            items.append(item)
+        return items
 
 
 def unpacked(chunks: Iterable[bytes], coding: str) -> Iterator[bytes]:

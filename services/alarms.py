@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -64,21 +65,31 @@ class AlarmService:
 
     def close(self, rule: str, subject: str) -> bool:
         """End an alarm; True when it was open."""
+        return self.close_all(rule, (subject,)) > 0
+
+    def close_all(self, rule: str, subjects: Collection[str]) -> int:
+        """End those alarms of a rule that are open; how many there were. One look serves all."""
+        if not subjects:
+            return 0
+        ended = []
         try:
             with self._database.read() as conn:
-                if not any(
-                    row.rule == rule and row.subject == subject for row in alarms.list_open(conn)
-                ):
-                    return False
-            with self._database.write() as conn:
-                ended = alarms.close_alarm(conn, rule, subject, at=self._clock.now())
+                wanted = set(subjects)
+                due = [
+                    row.subject for row in alarms.list_open(conn)
+                    if row.rule == rule and row.subject in wanted
+                ]
+            for subject in due:
+                with self._database.write() as conn:
+                    if alarms.close_alarm(conn, rule, subject, at=self._clock.now()):
+                        ended.append(subject)
         except StorageError:
-            log.error("alarm %s of %s could not be closed", rule, subject)
-            return False
+            log.error("alarms %s of %s could not be closed", rule, ", ".join(sorted(subjects)[:5]))
         if ended:
             self.export()
+        for subject in ended:
             log.info("alarm %s of %s is over", rule, subject, extra={"alarm": rule})
-        return ended
+        return len(ended)
 
     def close_quiet(self, rule: str, after: timedelta) -> int:
         """End the alarms of a rule that nobody has raised again for so long; how many.
@@ -93,7 +104,7 @@ class AlarmService:
             ]
         except StorageError:
             return 0  # the health check says that the database is down
-        return sum(self.close(rule, subject) for subject in due)
+        return self.close_all(rule, due)
 
     def list(self) -> AlarmViews:
         """The open alarms, the oldest first."""

@@ -53,6 +53,7 @@ class BearingOut:
     def check(self, account: Account, accepted: list[Intent], rows: Rows, as_of: datetime) -> int:
         """Hold these against a book that was read at `as_of`; how many it bore out."""
         seen: list[Sighting] = []
+        shown: list[str] = []
         newest = {
             intent.target_order_id: intent.id
             for intent in accepted if intent.kind is IntentKind.MODIFY
@@ -63,22 +64,24 @@ class BearingOut:
             row = rows.of_accepted(intent)
             if intent.kind is IntentKind.PLACE:
                 sighting = self._placed(account, intent, row, as_of)
+                if sighting is not None:
+                    shown.append(_subject(account, intent))
             elif newest.get(intent.target_order_id, intent.id) != intent.id:
                 sighting = Sighting(intent, "superseded", "superseded")
             else:
                 sighting = self._changed(account, intent, row, as_of)
             if sighting is not None:
                 seen.append(sighting)
+        self._alarms.close_all(ORDER_LOST, shown)
         self._recorder.saw(seen)
         return len(seen)
 
     def _placed(
         self, account: Account, intent: Intent, row: Order | None, as_of: datetime
     ) -> Sighting | None:
-        subject = f"{account.label}/{intent.reference}"
         if row is None:
             if as_of - _accepted_at(intent) >= LOST_AFTER:
-                self._alarm(intent, ORDER_LOST, subject, (
+                self._alarm(intent, ORDER_LOST, _subject(account, intent), (
                     f"Order {intent.broker_order_id} ({intent.symbol}, reference "
                     f"{intent.reference}) was accepted by the broker and is not in its book. Was "
                     "it sent under a wrong client id? It is not sent again."
@@ -86,7 +89,6 @@ class BearingOut:
             return None
         if row.state is OrderState.PENDING:
             return None
-        self._alarms.close(ORDER_LOST, subject)
         if row.state is OrderState.REJECTED:
             return _otherwise(intent, row.state.value, "rejected later", row.reason)
         return Sighting(intent, row.state.value, "in the book")
@@ -113,6 +115,11 @@ class BearingOut:
     def _alarm(self, intent: Intent, rule: str, subject: str, message: str) -> None:
         if self._alarms.open(rule, subject, message):
             self._recorder.resume(intent).note(rule, message)
+
+
+def _subject(account: Account, intent: Intent) -> str:
+    """Whom an alarm about a lost order concerns."""
+    return f"{account.label}/{intent.reference}"
 
 
 def _accepted_at(intent: Intent) -> datetime:

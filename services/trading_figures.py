@@ -25,6 +25,7 @@ from services.portfolio import PortfolioService, TradeView
 from services.sessions import SessionService
 from utils.clock import start_of_trading_day
 from utils.metrics import OTHER
+from utils.turns import giving_way
 
 log = logging.getLogger(__name__)
 
@@ -60,17 +61,18 @@ class TradingFigures:
                 conn, start_of_trading_day(self._clock.now())
             )
         books = []
-        for account in self._accounts.all():
-            if account.id not in traded:
-                continue
-            trades = self._read(account)
-            if trades is None:
-                return False
-            books.append((account, trades))
-        if books:
-            known = self._figures.today().of(TRADES)
-            names = {label.rpartition("|")[0] for label in known}
-            self._figures.put(count_trades(books, names))
+        with giving_way():
+            for account in self._accounts.all():
+                if account.id not in traded:
+                    continue
+                trades = self._read(account)
+                if trades is None:
+                    return False
+                books.append((account, trades))
+            if books:
+                known = self._figures.today().of(TRADES)
+                names = {label.rpartition("|")[0] for label in known}
+                self._figures.put(count_trades(books, names))
         return True
 
     def _read(self, account: Account) -> list[TradeView] | None:

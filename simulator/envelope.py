@@ -60,9 +60,12 @@ class HtmlError(Exception):
         return Reply(self.status, self.page, HTML_TYPE)
 
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def dumps(value: Any) -> bytes:
     """Compact JSON bytes."""
-    return json.dumps(value, separators=(",", ":")).encode()
+    return _encode(value).encode()
 
 
 def success(code: str, description: str, result: Any) -> Reply:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from simulator.clock import Clock
+from simulator.envelope import dumps
 from simulator.limits import Windows
 from simulator.profiles import Credential
 
@@ -49,7 +49,7 @@ class Session:
 
 
 def _segment(value: dict[str, Any]) -> str:
-    raw = json.dumps(value, separators=(",", ":")).encode()
+    raw = dumps(value)
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 

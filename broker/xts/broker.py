@@ -51,13 +51,13 @@ from broker.models import (
 )
 from broker.xts import checks, codec, portfolio, requests, wire
 from broker.xts import client as calls
+from broker.xts.book_rows import BookRows
 from broker.xts.client import Wire, XtsClient
 from broker.xts.connection import Connection
 from broker.xts.dealers import ClientIds, resolve, rules_for
 from broker.xts.envelope import NOTHING, Acknowledgement, Api
 from broker.xts.login import Login
 from broker.xts.market import MarketData
-from broker.xts.order_rows import OrderRows
 from broker.xts.profile import DAY_WISE, XtsProfile
 from broker.xts.segments import Segments
 
@@ -95,7 +95,8 @@ class XtsBroker(Broker):
             account.label, runtime, self._connection.pacers, account.retry_count
         )
         self._market = MarketData(self.profile, account, runtime, self._client, self._segments)
-        self._orders = OrderRows(self._segments, self._anomaly)
+        self._orders = BookRows(self._order)
+        self._trades = BookRows(self._trade)
         self._attached: _Attached | None = None
 
     # Sessions ------------------------------------------------------------------------------
@@ -190,10 +191,7 @@ class XtsBroker(Broker):
             params["clientID"] = client
         result = self._client.read(calls.ORDER_HISTORY, deadline=deadline, params=params)
         listed = portfolio.rows_of(result, "order history")
-        reports = [
-            codec.order_from_row(row, self._segments, self._anomaly)
-            for row in sorted(listed, key=codec.sequence_of)
-        ]
+        reports = [self._order(row) for row in sorted(listed, key=codec.sequence_of)]
         own = [report for report in reports if report.order_id == params["appOrderID"]]
         if not own:
             raise NotFound(f"The broker does not know order {params['appOrderID']}.")
@@ -202,14 +200,17 @@ class XtsBroker(Broker):
     def trades(self, *, deadline: Deadline) -> list[Trade]:
         ids = self._ids()
         endpoint = calls.DEALER_TRADE_BOOK if ids.dealer_books else calls.TRADE_BOOK
-        result = self._client.read(endpoint, deadline=deadline, params=_client_params(ids.book))
+        result = self._client.read(
+            endpoint, deadline=deadline, params=_client_params(ids.book), parse=self._trades.parse
+        )
         if result is NOTHING:
             return []
+        rows = portfolio.rows_of(result, "trades")
         found: dict[tuple[str, str], Trade] = {}
-        for row in portfolio.rows_of(result, "trades"):
-            if ids.is_ours(_client_of(row, "ClientID")):
-                trade = codec.trade_from_row(row, self._segments, self._anomaly)
-                found.setdefault((trade.trade_id, trade.order_id), trade)
+        for trade in self._trades.read(
+            row for row in rows if ids.is_ours(_client_of(row, "ClientID"))
+        ):
+            found.setdefault((trade.trade_id, trade.order_id), trade)
         return list(found.values())
 
     def positions(self, *, deadline: Deadline, day: bool = False) -> list[Position]:
@@ -264,8 +265,14 @@ class XtsBroker(Broker):
             for tag in tags
         }
 
+    def _order(self, row: wire.Row) -> Order:
+        return codec.order_from_row(row, self._segments, self._anomaly)
+
+    def _trade(self, row: wire.Row) -> Trade:
+        return codec.trade_from_row(row, self._segments, self._anomaly)
+
     def _own_order(self, row: wire.Row, ids: ClientIds) -> Order:
-        order = codec.order_from_row(row, self._segments, self._anomaly)
+        order = self._order(row)
         if not ids.is_ours(order.client):
             self._anomaly(
                 "foreign_client_on_own_order",
@@ -275,7 +282,9 @@ class XtsBroker(Broker):
 
     def _order_rows(self, ids: ClientIds, deadline: Deadline) -> list[wire.Row]:
         endpoint = calls.DEALER_ORDER_BOOK if ids.dealer_books else calls.ORDER_BOOK
-        result = self._client.read(endpoint, deadline=deadline, params=_client_params(ids.book))
+        result = self._client.read(
+            endpoint, deadline=deadline, params=_client_params(ids.book), parse=self._orders.parse
+        )
         return [] if result is NOTHING else portfolio.rows_of(result, "orders")
 
     def clients_in_book(self, *, deadline: Deadline) -> tuple[bool, dict[str, int]]:

@@ -17,12 +17,14 @@ from broker.breaker import Breaker
 from broker.errors import BrokerError, ConnectFailed, LoginFailed, SessionExpired
 from broker.models import Secret
 from broker.pacing import Pacer
+from broker.payload import decode
 from broker.retry import retry_reads
 from broker.transport import Reply, StreamReply, Transport
 from broker.xts.envelope import (
     Acknowledgement,
     Api,
     Endpoint,
+    Parse,
     acknowledgement_of,
     result_of,
 )
@@ -142,11 +144,12 @@ class Wire:
         body: object = None,
         share: float = 1.0,
         exempt: bool = False,
+        parse: Parse = decode,
     ) -> object:
         """The call's result, or `NOTHING`. `exempt` calls go out even while the circuit is open."""
         with self._attempt(line, endpoint, deadline, exempt):
             reply = self._send(line, endpoint, deadline, params, body, share)
-            return result_of(reply, endpoint)
+            return result_of(reply, endpoint, parse)
 
     def submit(
         self,
@@ -304,15 +307,18 @@ class XtsClient:
         deadline: Deadline,
         params: Mapping[str, str] | None = None,
         body: object = None,
+        parse: Parse = decode,
     ) -> object:
-        """A read: paced, and repeated where that helps."""
+        """A read: paced, and repeated where that helps. `parse` reads its answer."""
 
         def attempt() -> object:
             line = self._line(endpoint.api)
             with self._pacers[endpoint.api].reserve(
                 endpoint.operation, priority=Priority.READ, deadline=deadline
             ):
-                return self._wire.read(line, endpoint, deadline=deadline, params=params, body=body)
+                return self._wire.read(
+                    line, endpoint, deadline=deadline, params=params, body=body, parse=parse
+                )
 
         return retry_reads(
             attempt,

@@ -8,7 +8,7 @@ as a refusal: HTML, broken JSON, 5xx and everything else leave the outcome unkno
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NamedTuple
@@ -67,6 +67,9 @@ class Empty(Enum):
 
 NOTHING: Final = Empty.NOTHING
 
+Parse = Callable[[bytes], object]
+"""Reads a body: `ValueError` for what is no JSON."""
+
 RATE_LIMIT_CODE = "e-apirl-0004"  # §15.3: refused before acceptance
 RATE_LIMIT_WINDOW = 1.0  # seconds; §15.1: most limits are per second
 _RATE_LIMIT_WORDS = re.compile(r"rate[ -]?limit", re.IGNORECASE)
@@ -100,12 +103,12 @@ _SUBJECT_FAMILIES = (
 _MAX_WORDS = 600
 
 
-def result_of(reply: Reply, endpoint: Endpoint) -> object:
+def result_of(reply: Reply, endpoint: Endpoint, parse: Parse = decode) -> object:
     """The `result` of a successful answer, or `NOTHING`; raises the error that the answer means.
 
     `result` is what JSON made of it, with decimal numbers as `Decimal`; {} when it is absent.
     """
-    body = _parse(reply.body)
+    body = _parse(reply.body, parse)
     if body is None:
         raise _not_json(reply, endpoint)
     return judge(body, reply.status, reply.headers, endpoint)
@@ -168,13 +171,13 @@ def unwrap(value: object) -> object:
     return value
 
 
-def _parse(raw: bytes) -> Mapping[str, object] | None:
+def _parse(raw: bytes, parse: Parse) -> Mapping[str, object] | None:
     """The envelope, out of a one-element list or a `data` around it (§4.1); None if there is none.
 
     A body that ends early or holds anything after the JSON is no envelope.
     """
     try:
-        body = unwrap(decode(raw))
+        body = unwrap(parse(raw))
     except (ValueError, RecursionError):
         return None
     if not isinstance(body, dict):

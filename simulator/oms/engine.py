@@ -36,6 +36,7 @@ from simulator.oms.orders import (
     Terms,
     Trade,
 )
+from simulator.oms.rows import order_bytes, trade_bytes
 from simulator.profiles import PROFILES, Credential, Profile
 from simulator.settings import Behaviour, Quirks
 from simulator.truth import Truth
@@ -284,6 +285,7 @@ class Engine:
         self.changes.order(order)
         if order.status == FILLED:
             self.matching.leave(order)
+        self._write_ahead(order, trade)
         if self.listeners:
             self.publish("trade", trade)
             self.publish("order", order)
@@ -305,6 +307,18 @@ class Engine:
         self.changes.order(order)
         if self.listeners:
             self.publish("order", order)
+        self._write_ahead(order)
+
+    def _write_ahead(self, order: Order, trade: Trade | None = None) -> None:
+        """Soon write the rows that are final: to write a book of thousands at once holds all up."""
+
+        def write() -> None:
+            if order.status in TERMINAL:
+                order_bytes(order, self.quirks, self.quirks_version)
+            if trade is not None:
+                trade_bytes(trade, self.quirks, self.quirks_version)
+
+        self._defer(0.0, write)
 
     def publish(self, kind: str, payload: Any) -> None:
         for listener in self.listeners:

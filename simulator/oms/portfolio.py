@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from simulator.clock import IST
+from simulator.envelope import dumps
 from simulator.market.prices import PriceBook
 from simulator.oms.accounts import Account, Holding, Position
 from simulator.oms.orders import BUY, Trade
@@ -125,7 +125,7 @@ def position_rows(
                 position = _without(account, position, unseen)
             row = position_row(account, position, which, profile, quirks, prices)
             if row is not None:
-                rows.append(json.dumps(row, separators=(",", ":")).encode())
+                rows.append(dumps(row))
     return rows
 
 

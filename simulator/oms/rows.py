@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from typing import Any
 
 from simulator.clock import IST
+from simulator.envelope import dumps
 from simulator.oms.orders import TERMINAL, TYPE_LABELS, Order, Report, Trade
 from simulator.settings import Quirks
 
@@ -120,7 +120,7 @@ def order_bytes(order: Order, quirks: Quirks, version: int) -> bytes:
     """The current row as JSON, kept until the order or the quirks change."""
     if order.row is None or order.row_version != version:
         row = order_row(order, order.reports[-1], quirks)
-        order.row = json.dumps(row, separators=(",", ":")).encode()
+        order.row = dumps(row)
         order.row_version = version
     return order.row
 
@@ -128,7 +128,7 @@ def order_bytes(order: Order, quirks: Quirks, version: int) -> bytes:
 def trade_bytes(trade: Trade, quirks: Quirks, version: int) -> bytes:
     """The trade's row as JSON, kept until the quirks change."""
     if trade.row is None or trade.row_version != version:
-        trade.row = json.dumps(trade_row(trade, quirks), separators=(",", ":")).encode()
+        trade.row = dumps(trade_row(trade, quirks))
         trade.row_version = version
     return trade.row
 

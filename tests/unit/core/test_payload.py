@@ -60,3 +60,51 @@ def test_numbers_stay_exact_and_odd_words_are_read(raw: bytes, meant: object) ->
 def test_an_answer_that_is_damaged_is_no_json(damage) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises((ValueError, RecursionError)):
         payload.decode(damage(json.dumps([ROW] * 50).encode()))
+
+
+# Books that are read again and again -----------------------------------------------------------
+
+_BODIES = st.dictionaries(st.text(max_size=4), _VALUES | st.lists(_VALUES, max_size=6), max_size=3)
+
+
+@given(bodies=st.lists(_BODIES, max_size=4))
+def test_a_book_that_is_read_again_says_what_it_says(bodies: list[dict[str, Any]]) -> None:
+    reader = payload.Rereader()
+    for body in bodies:
+        raw = json.dumps(body).encode()
+        for _ in range(2):
+            assert repr(reader.decode(raw)) == repr(payload.decode(raw))
+
+
+@pytest.mark.parametrize("raw", [
+    b"[1, 2]", b'{"a": [NaN]}', b'{"a": NaN}', b'\xef\xbb\xbf{"a": [1]}', b'{"a": ["\\ud800"]}',
+    b'{"a": 1, "a": [2]}', b'{"a": [12.50, 1e3]}', b'{"a": []}', b"null", b'{"a":  [ null , 1 ]  }',
+])  # fmt: skip
+def test_odd_bodies_are_read_as_ever(raw: bytes) -> None:
+    reader = payload.Rereader()
+    for _ in range(2):
+        assert repr(reader.decode(raw)) == repr(payload.decode(raw))
+
+
+def test_only_what_is_new_in_a_book_is_read_anew() -> None:
+    reader = payload.Rereader()
+    first, second = ({**ROW, "id": number} for number in (1, 2))
+    before = reader.decode(json.dumps({"result": [first, second]}).encode())["result"]
+    changed = {**first, "price": 12.5}
+    after = reader.decode(json.dumps({"result": [second, changed]}).encode())["result"]
+    assert after[0] is before[1]
+    assert after[1]["price"] == Decimal("12.5")
+
+
+@pytest.mark.parametrize("damage", [
+    lambda raw: raw[:-1], lambda raw: raw + b"]", lambda raw: raw[:-2] + b",]}",
+    lambda raw: raw.replace(b"12.05", b"12.", 1), lambda raw: b"\xff\xfe\xfd" + raw,
+    lambda raw: raw.replace(b"id", b"i\x01", 1), lambda raw: raw.replace(b"id", b"i\xff", 1),
+    lambda raw: raw.replace(b"}, {", b"} {", 1), lambda raw: b'{"a":' * 200_000,
+])  # fmt: skip
+def test_a_book_that_is_damaged_is_no_json_however_often_it_was_read(damage) -> None:  # type: ignore[no-untyped-def]
+    reader = payload.Rereader()
+    raw = json.dumps({"type": "success", "result": [ROW, ROW]}).encode()
+    reader.decode(raw)
+    with pytest.raises((ValueError, RecursionError)):
+        reader.decode(damage(raw))
