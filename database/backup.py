@@ -209,6 +209,7 @@ def _copy_sqlite(path: Path, target: Path) -> None:
             closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as source,
             closing(sqlite3.connect(target)) as copy,
         ):
+            copy.execute("PRAGMA synchronous=OFF")  # it is packed at once: orders need the disk
             source.backup(copy)  # one step: a state of the database, whoever writes meanwhile
             copy.execute("PRAGMA journal_mode=DELETE").close()
             verdict = copy.execute("PRAGMA integrity_check").fetchone()[0]

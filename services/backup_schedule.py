@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 
 from broker.base import Clock
@@ -22,12 +23,18 @@ _SIZE = gauge(
 
 
 class BackupSchedule:
-    """Looks whether a backup is due, every time `run` is called."""
+    """Looks whether a backup is due, every time `run` is called. `make`: makes one, wherever."""
 
     def __init__(
-        self, backups: BackupService, alarms: AlarmService, clock: Clock, interval: timedelta
+        self,
+        backups: BackupService,
+        alarms: AlarmService,
+        clock: Clock,
+        interval: timedelta,
+        make: Callable[[], Backup],
     ) -> None:
         self._backups = backups
+        self._make = make
         self._alarms = alarms
         self._clock = clock
         self._interval = interval
@@ -42,7 +49,7 @@ class BackupSchedule:
         if not self._backups.is_possible or not self.is_due():
             return None
         try:
-            made = self._backups.create()
+            made = self._make()
             self._backups.prune()
         except Conflict:
             return None  # somebody is making one by hand

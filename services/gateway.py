@@ -31,8 +31,9 @@ from services import counting, redis_client
 from services.access import AccessService
 from services.accounts import AccountService
 from services.alarms import AlarmService
-from services.backup_build import build_backups
+from services.backup_build import BackupOrder
 from services.backup_schedule import BackupSchedule
+from services.backup_worker import BackupProcess
 from services.certificates import CertificateWatch
 from services.contract_source import AccountSource
 from services.deployments import DeploymentService
@@ -248,9 +249,12 @@ class Gateway:
         self.recoverer = Recoverer(
             self.database, self.accounts, desk.books, self.symbols, self.clock
         )
-        self.backups = build_backups(settings, self.clock)
+        backup = BackupOrder.of(settings)
+        self.backups = backup.service(self.clock)
+        self._backup_process = BackupProcess(backup, self.backups)
         self.backup_schedule = BackupSchedule(
-            self.backups, self.alarms, self.clock, timedelta(seconds=settings.backup_interval)
+            self.backups, self.alarms, self.clock, timedelta(seconds=settings.backup_interval),
+            self._backup_process.create,
         )
         self.strategies = StrategyService(self.database, self.clock)
         self.secrets = SecretService(
@@ -295,6 +299,7 @@ class Gateway:
 
     def close(self) -> None:
         """End the scheduled work and give back every connection. Safe to call twice."""
+        self._backup_process.close()
         self.scheduler.close()
         self._write_down()
         self.failures.close()

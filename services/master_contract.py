@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from database.engine import Database
 from database.errors import StorageError
 from database.jobs import JobRow, JobState
 from database.symbols import SymbolReader
+from services import aside
 from services.contract_order import ContractOrder
 from services.contract_source import ContractSource
 from services.errors import NotFoundHere, ServiceError
@@ -41,7 +41,6 @@ SILENCE = timedelta(seconds=45)
 
 LONGEST_RUN = 900.0  # seconds
 _ROOT = Path(__file__).resolve().parent.parent
-_COMMAND = (sys.executable, "-m", "services.contract_process")
 _NEW_CONTRACT = timedelta(hours=8, minutes=35)  # IST; brokers have the day's by then (design §8)
 _POLL = 0.05
 _TIDYING = 60.0  # seconds that a process may take to end after its answer
@@ -275,7 +274,7 @@ class MasterContractService:
         A process that has answered goes to `tidying`: it still moves the contract into its file.
         """
         process = subprocess.Popen(
-            _COMMAND, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            aside.CONTRACT, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, env={**os.environ, "PYTHONPATH": str(_ROOT)},
         )
         with self._lock:

@@ -1,4 +1,4 @@
-"""What the process that loads a master contract does (`services.contract_process` starts it).
+"""What the process that loads a master contract does (`services.aside` starts it).
 
 One order comes in as a line on standard input, answers go out as lines on standard output
 (`services.contract_order`). When nobody reads them any more, the process ends and changes nothing.

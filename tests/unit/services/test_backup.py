@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +22,10 @@ from database.integrity import problems
 from database.journal import Intent, IntentKind, IntentState
 from services.alarms import AlarmService
 from services.backup import BackupPlan, BackupService
+from services.backup_build import BackupOrder
+from services.backup_s3 import Bucket
 from services.backup_schedule import BACKUP_FAILED, BackupSchedule
+from services.backup_worker import BackupProcess
 from services.errors import Conflict, InvalidRequest, NotFoundHere, Unavailable
 from tests.support.clocks import ManualClock
 from tests.support.databases import KINDS, NOON, add_account, postgres_database, scratch_database
@@ -361,7 +367,9 @@ def test_a_mirror_that_is_away_fails_the_backup_but_keeps_it_here(lite: Kept) ->
 def test_the_schedule_makes_one_when_due_and_says_when_it_fails(lite: Kept) -> None:
     alarms = AlarmService(lite.database, lite.clock)
     service = lite.service(mirror=lite.mirror)
-    schedule = BackupSchedule(service, alarms, lite.clock, timedelta(minutes=15))
+    schedule = BackupSchedule(
+        service, alarms, lite.clock, timedelta(minutes=15), service.create
+    )
     made = schedule.run()
     assert made is not None
     assert schedule.run() is None
@@ -373,6 +381,72 @@ def test_the_schedule_makes_one_when_due_and_says_when_it_fails(lite: Kept) -> N
     lite.clock.advance(15 * 60)
     assert schedule.run() is not None
     assert alarms.list() == []
+
+
+def process(kept: Kept) -> BackupProcess:
+    """Makes backups of the instance in a process of its own."""
+    plan = BackupPlan(kept.url, kept.folder, KEY, 30 * DAY, 7, kept.settings)
+    return BackupProcess(BackupOrder(plan, None), kept.service())
+
+
+def test_a_process_of_its_own_makes_the_same_backup(kept: Kept) -> None:
+    load_symbols(kept.database)
+    kept.order()
+    made = process(kept).create()
+    assert kept.service().verify(made.name) == made
+    kept.order()
+    kept.database.dispose()
+    target = kept.folder / "env"
+    assert kept.service().restore(made.name, settings_to=target).symbols
+    assert dotenv_values(target)["SECRET_KEY"] == kept.settings["SECRET_KEY"]
+    assert kept.orders() == 1
+
+
+def test_the_process_says_why_there_is_no_backup(lite: Kept) -> None:
+    lite.service().create()
+    with (lite.folder / ".lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(Conflict, match="Another backup"):
+            process(lite).create()
+    lite.database.dispose()
+    Path(str(lite.database.url.database)).write_bytes(b"no database at all" * 100)
+    with pytest.raises(Unavailable, match="SQLite: file is not a database"):
+        process(lite).create()
+    assert len(lite.service().all()) == 1
+
+
+def test_stopping_the_gateway_ends_the_process_and_starts_no_other(lite: Kept) -> None:
+    running = process(lite)
+    failed: list[BaseException] = []
+
+    def make() -> None:
+        try:
+            running.create()
+        except Unavailable as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    while running._running is None:
+        time.sleep(0.01)
+    running.close()
+    thread.join(20)
+    with pytest.raises(Unavailable, match="being stopped"):
+        running.create()
+    assert [str(error) for error in failed] == [
+        "The backup was not made: its process ended with -15."
+    ]
+    assert lite.service().all() == []
+
+
+def test_its_order_carries_all_that_it_needs_and_shows_no_secret() -> None:
+    plan = BackupPlan("sqlite:////tmp/a.db", Path("/b"), KEY, 30 * DAY, 7, {"A": "b"}, "before")
+    bucket = Bucket("http://127.0.0.1:1", "eu", "kept", "a/", "access", "hush-hush")
+    order = BackupOrder(plan, bucket)
+    assert BackupOrder.from_line(order.to_line()) == order
+    assert BackupOrder.from_line(BackupOrder(plan, None).to_line()).bucket is None
+    assert KEY not in repr(order)
+    assert "hush-hush" not in repr(order)
 
 
 @pytest.mark.postgres

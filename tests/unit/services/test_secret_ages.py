@@ -14,7 +14,7 @@ from database.crypto import CannotOpen, Vault
 from database.engine import Database
 from services.access import AccessService
 from services.alarms import AlarmService
-from services.backup_build import build_backups
+from services.backup_build import BackupOrder
 from services.errors import Conflict, InvalidRequest
 from services.flags import FlagService
 from services.secret_ages import SECRET_DUE, SecretService, limit_of
@@ -48,7 +48,7 @@ class Instance:
             previous_pepper=plain(self.settings.api_key_pepper_previous), remember=0.0,
             background=lambda work: work(),
         )
-        self.backups = build_backups(self.settings, clock)
+        self.backups = BackupOrder.of(self.settings).service(clock)
         self.secrets = SecretService(
             self.settings, database, self.flags, self.alarms, self.backups, self.vault, clock
         )

@@ -21,6 +21,7 @@ from broker.slots import MemorySlotStore
 from database import jobs
 from database.engine import Database
 from database.jobs import JobState
+from services import aside
 from services.contract_order import ContractOrder
 from services.errors import NotFoundHere
 from services.master_contract import ALARM, KIND, SILENCE, MasterContractService
@@ -312,8 +313,8 @@ def test_a_process_that_nobody_listens_to_ends(bench: Bench, tmp_path: Path) -> 
         symbols_url=f"sqlite:///{tmp_path / 'other.db'}", plugin_paths=(str(PLUGINS),),
     )
     process = subprocess.Popen(
-        [sys.executable, "-m", "services.contract_process"], stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3],
+        aside.CONTRACT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        cwd=Path(__file__).parents[3],
     )
     assert process.stdin is not None and process.stdout is not None
     process.stdin.write(order.to_line())

@@ -1,0 +1,30 @@
+"""Runs work that can wait in a process of its own: `python -m services.aside MODULE`.
+
+Orders go first, also before what such a process imports, which is a third of a second of work: so
+its priority goes down before anything else happens. MODULE has a `main()`; it reads its order from
+standard input and gives its exit code back.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from contextlib import suppress
+
+CONTRACT = (sys.executable, "-m", "services.aside", "services.master_contract_worker")
+BACKUP = (sys.executable, "-m", "services.aside", "services.backup_worker")
+
+_NICENESS = 10
+
+
+def main() -> int:
+    """Make way, then work."""
+    with suppress(OSError):  # a sandbox may forbid it
+        os.nice(_NICENESS)
+    code: int = importlib.import_module(sys.argv[1]).main()
+    return code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
