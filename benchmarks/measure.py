@@ -25,6 +25,8 @@ from benchmarks.servers import ROOT, Stack, post
 SYMBOL, EXCHANGE = "RELIANCE", "NSE"
 _CLIENTS = 16
 _TIDYING = 8.0  # seconds in which a load that is over still moves its log into the file
+_LOADS = 5
+_ORDER_EVERY = 0.02  # seconds between two orders while a contract loads: five times the XTS limit
 _COPY_AGE = 1.05  # seconds after which the gateway reads a book anew
 
 
@@ -216,27 +218,33 @@ def _download(stack: Stack) -> dict[str, Any]:
 
 
 def placing_while_loading(stack: Stack, effort: Effort) -> Iterator[Figure]:
-    """How much longer the slowest order waits while a master contract is loaded.
+    """How much longer the slowest order waits while a master contract is loaded, on a new day.
 
-    Against the slowest of as many orders without: of a few thousand orders one is always slow.
+    Against the slowest of as many orders right after it: of some hundreds one is always slow. For
+    the same reason several loads are measured, and the middle one counts.
     """
+    _download(stack)
     order = gateway_order(stack)
     back_to_back(stack.gateway.url, [order] * effort.orders)
-    loading = threading.Thread(target=_download, args=(stack,))
-    during = Sample()
-    loading.start()
-    while loading.is_alive():
-        during.add(back_to_back(stack.gateway.url, [order] * 5))
-    loading.join()
     time.sleep(_TIDYING)
-    without = Sample()
-    for _ in range(len(during.seconds) // 5):
-        without.add(back_to_back(stack.gateway.url, [order] * 5))
-    slowest = during.percentile(1.0), without.percentile(1.0)
+    longer: list[tuple[float, str]] = []
+    for _ in range(_LOADS):
+        loading = threading.Thread(target=_download, args=(stack,))
+        during, without = Sample(), Sample()
+        loading.start()
+        while loading.is_alive():
+            during.add(back_to_back(stack.gateway.url, [order] * 5, pause=_ORDER_EVERY))
+        loading.join()
+        time.sleep(_TIDYING)
+        while len(without.seconds) < len(during.seconds):
+            without.add(back_to_back(stack.gateway.url, [order] * 5, pause=_ORDER_EVERY))
+        slowest = during.percentile(1.0), without.percentile(1.0)
+        told = f"{slowest[0]:.0f} to {slowest[1]:.0f} ms of {len(during.seconds)} orders each"
+        longer.append((slowest[0] - slowest[1], told))
+    longer.sort()
     yield at_most(
-        "The slowest order while it loads, longer than without", slowest[0] - slowest[1], 50.0,
-        "ms",
-        note=f"{slowest[0]:.0f} ms to {slowest[1]:.0f} ms, of {len(during.seconds)} orders each",
+        "The slowest order while it loads, longer than without", longer[_LOADS // 2][0], 50.0,
+        "ms", note=f"the middle of {_LOADS} loads: {'; '.join(told for _, told in longer)}",
     )  # fmt: skip
 
 

@@ -43,9 +43,12 @@ class FlagRow:
     changed_at: datetime
 
 
+_THE_VERSION = sa.select(Flag.version).where(Flag.name == _VERSION)  # asked twice a second
+
+
 def version(conn: Connection) -> int:
     """How often any flag has changed."""
-    return int(conn.execute(sa.select(Flag.version).where(Flag.name == _VERSION)).scalar() or 0)
+    return int(conn.execute(_THE_VERSION).scalar() or 0)
 
 
 def get(conn: Connection, name: str) -> str | None:
