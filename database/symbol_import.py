@@ -268,11 +268,12 @@ class SqliteImport(SymbolImport):
 
     def _index(self) -> None:
         """Only when an index finds a double are doubles looked for."""
-        columns = ", ".join(symbols_schema.NAMES)
-        self._conn.execute(
-            f"INSERT INTO {_TABLE} ({columns}) SELECT {columns} FROM symbol_token"  # noqa: S608
-            f" WHERE NOT {self.own}"
-        )
+        if self._all(f"SELECT 1 FROM symbol_generation WHERE NOT {self.own}"):  # noqa: S608
+            columns = ", ".join(symbols_schema.NAMES)
+            self._conn.execute(
+                f"INSERT INTO {_TABLE} ({columns}) SELECT {columns} FROM symbol_token"  # noqa: S608
+                f" WHERE NOT {self.own}"
+            )
         try:
             self._create_indexes()
         except sqlite3.IntegrityError:
