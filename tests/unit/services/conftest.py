@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from broker.models import OrderType
 from database.engine import Database
+from services.order_models import Placed
 from tests.support.clocks import ManualClock
 from tests.support.databases import sqlite_database
+from tests.support.reconciling import place
 from tests.support.stacks import Stack, new_venue
-from tests.support.venue import Venue
+from tests.support.trading import Trader
+from tests.support.venue import VENUES, Venue
 
 
 @pytest.fixture
@@ -41,3 +45,16 @@ def other_process(
 ) -> Stack:
     """What another process of the same gateway holds in memory."""
     return Stack(main_database, tmp_path, clock)
+
+
+@pytest.fixture
+def trader(main_database: Database, tmp_path: Path, clock: ManualClock) -> Trader:
+    """An account that trades at a venue of its own."""
+    VENUES.clear()
+    return Trader(main_database, tmp_path, clock)
+
+
+@pytest.fixture
+def resting(trader: Trader) -> Placed:
+    """An order of the account that rests in the market."""
+    return place(trader, order_type=OrderType.LIMIT, price="100")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,22 +11,14 @@ from hypothesis import strategies as st
 from broker.base import Operation
 from broker.errors import BrokerBusy
 from broker.models import Product, Side
-from database.engine import Database
 from services.children import PATIENCE, split_quantity
 from services.errors import InvalidRequest
 from services.order_models import ChildStatus, OrderDraft, Provenance
 from tests.support.clocks import ManualClock
 from tests.support.trading import Trader, draft
-from tests.support.venue import VENUES
 
 BUY, SELL = Side.BUY, Side.SELL
 GOOD, BAD, OPEN = ChildStatus.SUCCESS, ChildStatus.ERROR, ChildStatus.UNKNOWN
-
-
-@pytest.fixture
-def trader(main_database: Database, tmp_path: Path, clock: ManualClock) -> Trader:
-    VENUES.clear()
-    return Trader(main_database, tmp_path, clock)
 
 
 def basket(trader: Trader, drafts: list[OrderDraft], **values: object) -> list[tuple[object, ...]]:

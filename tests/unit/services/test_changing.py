@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
@@ -20,15 +19,9 @@ from services.flags import KILL_SWITCH
 from services.order_models import ModifyDraft, Placed, Provenance
 from tests.support.clocks import ManualClock
 from tests.support.trading import Trader, draft, request
-from tests.support.venue import CREDENTIALS, VENUES
+from tests.support.venue import CREDENTIALS
 
 LIMIT = OrderType.LIMIT
-
-
-@pytest.fixture
-def trader(main_database: Database, tmp_path: Path, clock: ManualClock) -> Trader:
-    VENUES.clear()
-    return Trader(main_database, tmp_path, clock)
 
 
 @pytest.fixture

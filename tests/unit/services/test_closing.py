@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from broker.base import Operation, Priority
 from broker.errors import OutcomeUnknown, Refused
 from broker.models import OrderRequest, OrderState, OrderType, Product, Side
-from database.engine import Database
 from database.errors import DatabaseUnavailable
 from services.closing import still_to_close
 from services.errors import Unavailable
 from services.exposure import lock_name
 from services.flags import KILL_SWITCH
 from services.order_models import ChildResult, ChildStatus, Provenance
-from tests.support.clocks import ManualClock
 from tests.support.trading import Trader, draft, ref_of, request
-from tests.support.venue import VENUES
 
 GOOD, BAD, OPEN = ChildStatus.SUCCESS, ChildStatus.ERROR, ChildStatus.UNKNOWN
 INFY = (ref_of("INFY"), Product.MIS)
 TCS = (ref_of("TCS"), Product.CNC)
 BANK = (ref_of("BANKNIFTY26NOVFUT"), Product.NRML)
-
-
-@pytest.fixture
-def trader(main_database: Database, tmp_path: Path, clock: ManualClock) -> Trader:
-    VENUES.clear()
-    return Trader(main_database, tmp_path, clock)
 
 
 def rest(trader: Trader, price: str = "90", tag: str = "") -> str:

@@ -24,18 +24,11 @@ from services.errors import (
 from services.idempotency import Answer
 from services.locks import LockBusy
 from services.order_models import Provenance
-from tests.support.clocks import ManualClock
 from tests.support.trading import Trader, draft
 from tests.support.venue import CREDENTIALS, VENUES
 from utils.clock import SystemClock
 
 Body = dict[str, Any]
-
-
-@pytest.fixture
-def trader(main_database: Database, tmp_path: Path, clock: ManualClock) -> Trader:
-    VENUES.clear()
-    return Trader(main_database, tmp_path, clock)
 
 
 def describe(error: Exception) -> tuple[int, Body]:

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from broker.models import OrderState, OrderType, Product, Side
 from database import audit
-from database.engine import Database
 from services.access import Principal
 from services.errors import BrokerDisabled, Forbidden
 from services.kill_switch import KillSwitch, SquareOff
 from services.order_models import ChildStatus
 from tests.support.clocks import ManualClock
 from tests.support.trading import Trader, draft, ref_of, request
-from tests.support.venue import VENUES
 
 ADMIN = Principal(0, "asha", True, "admin")
 KEY = (ref_of("INFY"), Product.MIS)
-
-
-@pytest.fixture
-def trader(main_database: Database, tmp_path: Path, clock: ManualClock) -> Trader:
-    VENUES.clear()
-    return Trader(main_database, tmp_path, clock)
 
 
 @pytest.fixture

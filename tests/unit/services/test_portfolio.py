@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
@@ -20,21 +19,13 @@ from broker.models import (
     Side,
 )
 from database import journal
-from database.engine import Database
 from database.errors import DatabaseUnavailable
 from services.errors import NotFoundHere, UnknownSymbol
 from services.portfolio import PnlSource, net_quantity, profit_of
 from tests.support.clocks import ManualClock
 from tests.support.trading import Trader, draft, ref_of, request
-from tests.support.venue import VENUES
 
 INFY = (ref_of("INFY"), Product.MIS)
-
-
-@pytest.fixture
-def trader(main_database: Database, tmp_path: Path, clock: ManualClock) -> Trader:
-    VENUES.clear()
-    return Trader(main_database, tmp_path, clock)
 
 
 def test_defect_19_orders_show_symbols_and_whether_they_are_ours(trader: Trader) -> None:

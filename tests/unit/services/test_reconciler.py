@@ -2,76 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
-from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
-from broker.base import Deadline
 from broker.errors import OutcomeUnknown
-from broker.models import OrderState, OrderType, Side
+from broker.models import OrderState, Side
 from database import journal
 from database.engine import Database
-from database.journal import Intent, IntentKind, IntentState
+from database.journal import IntentState
 from services import reconciler as reconciling
 from services.errors import NeverArrived, Unavailable
 from services.locks import LockBusy
-from services.order_models import ModifyDraft, Placed, Provenance
+from services.order_models import Placed, Provenance
 from services.reconciler import ABSENT_APPEARED, ORDER_TWICE, POLL_SECONDS, UNSETTLED_ORDERS
 from tests.support.clocks import ManualClock
+from tests.support.reconciling import left_behind, lost_order, place, rounds, terms
 from tests.support.trading import Trader, draft, request
-from tests.support.venue import VENUES
-from utils.ids import new_reference, new_tag
-
-LIMIT = OrderType.LIMIT
-
-
-@pytest.fixture
-def trader(main_database: Database, tmp_path: Path, clock: ManualClock) -> Trader:
-    VENUES.clear()
-    return Trader(main_database, tmp_path, clock)
-
-
-def place(trader: Trader, **values: object) -> Placed:
-    return trader.desk.orders.place(
-        trader.principal, trader.account, draft(**values),  # type: ignore[arg-type]
-    )
-
-
-def lost_order(trader: Trader, fault: str = "lost") -> str:
-    """An order of unknown outcome; its reference."""
-    trader.venue.script("place", fault)
-    with pytest.raises(OutcomeUnknown) as caught:
-        place(trader)
-    return caught.value.reference
-
-
-def left_behind(trader: Trader, state: IntentState, *, booked: bool = False) -> Intent:
-    """What a killed process leaves: an intent in this state, perhaps in the venue's book."""
-    now = trader.clock.now()
-    intent = Intent(
-        reference=new_reference(), tag=new_tag(), kind=IntentKind.PLACE,
-        account_id=trader.account.id, user_id=trader.principal.user_id, request_id="r",
-        created_at=now, symbol="INFY", exchange="NSE", token="1594", side="BUY",
-        order_type="MARKET", product="MIS", quantity=10, deadline_at=now + timedelta(seconds=10),
-    )
-    with trader.database.write() as conn:
-        intent_id = journal.new_intent(conn, intent)
-        if state is not IntentState.RECEIVED:
-            journal.change(conn, intent_id, IntentState.SENDING, "slot granted", at=now)
-    if booked:
-        trader.venue.add(request(Side.BUY, 10), intent.tag)
-    return replace(intent, id=intent_id)
-
-
-def rounds(trader: Trader, clock: ManualClock, seconds: float) -> None:
-    """Let the schedule run for so long."""
-    for _ in range(int(seconds / POLL_SECONDS)):
-        trader.desk.reconciler.run_once()
-        clock.advance(POLL_SECONDS)
-
 
 # Settling ---------------------------------------------------------------------------------------
 
@@ -376,11 +323,6 @@ def test_a_repeat_of_an_absent_order_says_that_it_never_arrived(
 # Modifications and cancellations ----------------------------------------------------------------
 
 
-@pytest.fixture
-def resting(trader: Trader) -> Placed:
-    return place(trader, order_type=LIMIT, price="100")
-
-
 def test_a_lost_cancel_is_settled_by_the_row(
     trader: Trader, resting: Placed, clock: ManualClock
 ) -> None:
@@ -402,151 +344,6 @@ def test_a_lost_modification_without_effect_is_absent_in_the_end(
         trader.desk.orders.modify(trader.principal, None, resting.order_id, terms("101"))
     rounds(trader, clock, 20.0)
     assert trader.intent(caught.value.reference).state is IntentState.ABSENT
-
-
-def terms(price: str) -> ModifyDraft:
-    return ModifyDraft("INFY", "NSE", Side.BUY, LIMIT, draft().product, 10, Decimal(price))
-
-
-# What was accepted ------------------------------------------------------------------------------
-
-
-def test_an_accepted_order_is_seen_in_the_book_once(trader: Trader, clock: ManualClock) -> None:
-    placed = place(trader)
-    clock.advance(1.0)
-    assert trader.desk.reconciler.run_once().confirmed == 1
-    intent = trader.intent(placed.reference)
-    assert intent.seen_at is not None
-    assert intent.book_state == "FILLED"
-    assert trader.events(placed.reference)[-1].cause == "in the book"
-    reads = trader.venue.calls("orders")
-    assert trader.desk.reconciler.run_once().confirmed == 0
-    assert trader.venue.calls("orders") == reads
-
-
-def test_a_later_rejection_is_an_event_and_no_second_order(
-    trader: Trader, clock: ManualClock
-) -> None:
-    trader.venue.script("place", "reject_later")
-    placed = place(trader)
-    clock.advance(1.0)
-    trader.desk.reconciler.run_once()
-    event = trader.events(placed.reference)[-1]
-    assert (event.cause, event.message) == ("rejected later", "RED:Margin Shortfall:INR 5")
-    assert trader.intent(placed.reference).state is IntentState.ACCEPTED
-    assert trader.venue.calls("place") == 1
-
-
-def test_a_pending_order_is_watched_until_it_is_decided(
-    trader: Trader, clock: ManualClock
-) -> None:
-    trader.venue.script("place", "pending")
-    placed = place(trader, order_type=LIMIT, price="100")
-    clock.advance(1.0)
-    assert trader.desk.reconciler.run_once().confirmed == 0
-    trader.venue.change(placed.order_id, state=OrderState.OPEN)
-    assert trader.desk.reconciler.run_once().confirmed == 1
-
-
-def test_defect_20_an_accepted_order_that_no_book_shows_is_an_alarm_and_not_sent_again(
-    trader: Trader, clock: ManualClock
-) -> None:
-    trader.venue.script("place", "drop")
-    placed = place(trader)
-    rounds(trader, clock, 8.0)
-    assert trader.alarms() == []
-    rounds(trader, clock, 8.0)
-    assert trader.alarms() == ["order_lost"]
-    alarm = trader.stack.alarms.list()[0]
-    assert placed.order_id in alarm.message
-    assert "wrong client id" in alarm.message
-    assert [event.cause for event in trader.events(placed.reference)].count("order_lost") == 1
-    assert trader.venue.calls("place") == 1
-
-
-def test_the_time_that_an_order_waited_for_its_turn_does_not_make_it_lost(
-    trader: Trader, clock: ManualClock
-) -> None:
-    trader.venue.no_slot_at_once = 1
-    trader.venue.script("reserve", "slow")
-    placed = trader.desk.orders.place(
-        trader.principal, trader.account, draft(), deadline=Deadline(clock, 30.0)
-    )  # it was received ten seconds ago
-    trader.venue.hidden[placed.order_id] = 2
-    rounds(trader, clock, 8.0)
-    assert trader.stack.alarms.history() == []
-    assert trader.intent(placed.reference).seen_at is not None
-
-
-def test_an_order_that_shows_up_late_ends_its_alarm(trader: Trader, clock: ManualClock) -> None:
-    placed = place(trader)
-    trader.venue.hidden[placed.order_id] = 7
-    rounds(trader, clock, 16.0)
-    assert trader.alarms() == []
-    assert trader.intent(placed.reference).seen_at is not None
-
-
-def test_an_order_whose_tag_the_venue_swallows_is_known_by_its_id(
-    trader: Trader, clock: ManualClock
-) -> None:
-    placed = place(trader)
-    trader.venue.change(placed.order_id, tag="")
-    clock.advance(1.0)
-    assert trader.desk.reconciler.run_once().confirmed == 1
-
-
-def test_a_modification_is_seen_to_have_taken_effect(
-    trader: Trader, resting: Placed, clock: ManualClock
-) -> None:
-    clock.advance(1.0)
-    trader.desk.reconciler.run_once()
-    first = trader.desk.orders.modify(trader.principal, None, resting.order_id, terms("101"))
-    second = trader.desk.orders.modify(trader.principal, None, resting.order_id, terms("102"))
-    clock.advance(1.0)
-    assert trader.desk.reconciler.run_once().confirmed == 2
-    assert trader.intent(first.reference).book_state == "superseded"
-    assert trader.intent(second.reference).book_state == "OPEN"
-
-
-@pytest.mark.parametrize("kind", ["modify", "cancel"])
-def test_a_change_that_was_accepted_without_effect_is_an_alarm(
-    trader: Trader, resting: Placed, clock: ManualClock, kind: str
-) -> None:
-    clock.advance(1.0)
-    trader.desk.reconciler.run_once()
-    trader.venue.effective = False
-    orders = trader.desk.orders
-    done = (
-        orders.modify(trader.principal, None, resting.order_id, terms("101"))
-        if kind == "modify" else orders.cancel(trader.principal, None, resting.order_id)
-    )
-    rounds(trader, clock, 14.0)
-    assert trader.alarms() == ["change_without_effect"]
-    assert "no effect" in [event.cause for event in trader.events(done.reference)]
-    assert trader.venue.calls(kind) == 1
-
-
-def test_a_change_that_came_too_late_is_an_event(
-    trader: Trader, resting: Placed, clock: ManualClock
-) -> None:
-    trader.venue.effective = False
-    done = trader.desk.orders.cancel(trader.principal, None, resting.order_id)
-    trader.venue.fill(resting.order_id)
-    clock.advance(1.0)
-    trader.desk.reconciler.run_once()
-    event = trader.events(done.reference)[-1]
-    assert (event.cause, event.message) == (
-        "too late", "The order was filled before it took effect."
-    )
-
-
-def test_a_change_to_an_order_that_no_book_shows_is_an_alarm(
-    trader: Trader, resting: Placed, clock: ManualClock
-) -> None:
-    trader.desk.orders.cancel(trader.principal, None, resting.order_id)
-    trader.venue.book.clear()
-    rounds(trader, clock, 14.0)
-    assert "change_without_effect" in trader.alarms()
 
 
 # The rest ---------------------------------------------------------------------------------------

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from broker.errors import OutcomeUnknown
 from database import audit
-from database.engine import Database
 from database.journal import IntentState
 from services.access import Principal
 from services.errors import Conflict, Forbidden, InvalidRequest, NotFoundHere
 from services.settlements import Settlements
 from tests.support.clocks import ManualClock
 from tests.support.trading import Trader, draft
-from tests.support.venue import VENUES
 
 BOSS = Principal(0, "command line (asha)", True, "admin")
-
-
-@pytest.fixture
-def trader(main_database: Database, tmp_path: Path, clock: ManualClock) -> Trader:
-    VENUES.clear()
-    return Trader(main_database, tmp_path, clock)
 
 
 @pytest.fixture

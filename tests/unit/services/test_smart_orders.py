@@ -36,12 +36,6 @@ from utils.clock import SystemClock
 KEY = (ref_of("INFY"), Product.MIS)
 
 
-@pytest.fixture
-def trader(main_database: Database, tmp_path: Path, clock: ManualClock) -> Trader:
-    VENUES.clear()
-    return Trader(main_database, tmp_path, clock)
-
-
 def smart(
     trader: Trader, target: int, order: OrderDraft | None = None, **values: object
 ) -> SmartResult:

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
 from broker.errors import Refused
 from broker.models import OrderState, OrderType, Product, Side
-from database.engine import Database
 from services.errors import InvalidRequest, UnknownSymbol
 from services.market_data import MarketDataService
 from services.trial_order import TrialOrderService
-from tests.support.clocks import ManualClock
 from tests.support.trading import Trader
-from tests.support.venue import VENUES
-
-
-@pytest.fixture
-def trader(main_database: Database, tmp_path: Path, clock: ManualClock) -> Trader:
-    VENUES.clear()
-    return Trader(main_database, tmp_path, clock)
 
 
 @pytest.fixture
