@@ -67,7 +67,8 @@ class Rereader:
             body = {name: self._member(bytes(value), fresh) for name, value in members.items()}
         except (msgspec.DecodeError, UnicodeDecodeError):
             return decode(raw)  # not an object, or not strict
-        self._known = fresh
+        if fresh:  # else it was an error, or an empty book
+            self._known = fresh
         return body
 
     def _member(self, raw: bytes, fresh: dict[bytes, object]) -> object:

@@ -23,6 +23,7 @@ from utils.clock import SystemClock
 
 log = logging.getLogger(__name__)
 
+_STOPPED = "The backup was not made: the gateway is being stopped."
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -50,10 +51,13 @@ class BackupProcess:
         self._closed = False
 
     def create(self) -> Backup:
-        """As `BackupService.create`; `Unavailable` also when the process died or was ended."""
+        """As `BackupService.create`; `Unavailable` also when the process died.
+
+        `Conflict` also when the gateway is being stopped: the next one makes it.
+        """
         with self._guard:
             if self._closed:
-                raise Unavailable("The backup was not made: the gateway is being stopped.")
+                raise Conflict(_STOPPED)
             process = self._running = subprocess.Popen(
                 aside.BACKUP, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                 env={**os.environ, "PYTHONPATH": str(_ROOT)},
@@ -64,6 +68,8 @@ class BackupProcess:
         try:
             answer = json.loads(said)
         except ValueError:
+            if self._closed:
+                raise Conflict(_STOPPED) from None
             raise Unavailable(
                 f"The backup was not made: its process ended with {process.returncode}."
             ) from None

@@ -21,7 +21,7 @@ from database.engine import Database
 from database.integrity import problems
 from database.journal import Intent, IntentKind, IntentState
 from services.alarms import AlarmService
-from services.backup import BackupPlan, BackupService
+from services.backup import Backup, BackupPlan, BackupService
 from services.backup_build import BackupOrder
 from services.backup_s3 import Bucket
 from services.backup_schedule import BACKUP_FAILED, BackupSchedule
@@ -417,26 +417,38 @@ def test_the_process_says_why_there_is_no_backup(lite: Kept) -> None:
 
 def test_stopping_the_gateway_ends_the_process_and_starts_no_other(lite: Kept) -> None:
     running = process(lite)
-    failed: list[BaseException] = []
-
-    def make() -> None:
-        try:
-            running.create()
-        except Unavailable as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=make)
+    alarms = AlarmService(lite.database, lite.clock)
+    schedule = BackupSchedule(
+        lite.service(), alarms, lite.clock, timedelta(minutes=15), running.create
+    )
+    made: list[Backup | None] = []
+    thread = threading.Thread(target=lambda: made.append(schedule.run()))
     thread.start()
     while running._running is None:
         time.sleep(0.01)
     running.close()
     thread.join(20)
-    with pytest.raises(Unavailable, match="being stopped"):
-        running.create()
-    assert [str(error) for error in failed] == [
-        "The backup was not made: its process ended with -15."
-    ]
+    assert made == [None]
+    assert schedule.run() is None
+    assert alarms.list() == []
     assert lite.service().all() == []
+
+
+def test_a_process_that_dies_is_an_alarm(lite: Kept) -> None:
+    running = process(lite)
+    alarms = AlarmService(lite.database, lite.clock)
+    schedule = BackupSchedule(
+        lite.service(), alarms, lite.clock, timedelta(minutes=15), running.create
+    )
+    thread = threading.Thread(target=schedule.run)
+    thread.start()
+    while running._running is None:
+        time.sleep(0.01)
+    running._running.kill()
+    thread.join(20)
+    assert [alarm.message for alarm in alarms.list()] == [
+        "The backup was not made: its process ended with -9."
+    ]
 
 
 def test_its_order_carries_all_that_it_needs_and_shows_no_secret() -> None:
