@@ -310,15 +310,11 @@ class Engine:
         self._write_ahead(order)
 
     def _write_ahead(self, order: Order, trade: Trade | None = None) -> None:
-        """Soon write the rows that are final: to write a book of thousands at once holds all up."""
-
-        def write() -> None:
-            if order.status in TERMINAL:
-                order_bytes(order, self.quirks, self.quirks_version)
-            if trade is not None:
-                trade_bytes(trade, self.quirks, self.quirks_version)
-
-        self._defer(0.0, write)
+        """Write rows once they are final: to write a book of thousands at once holds all up."""
+        if order.status in TERMINAL:
+            order_bytes(order, self.quirks, self.quirks_version)
+        if trade is not None:
+            trade_bytes(trade, self.quirks, self.quirks_version)
 
     def publish(self, kind: str, payload: Any) -> None:
         for listener in self.listeners:
