@@ -20,12 +20,13 @@ from typing import Any
 from benchmarks.bare import ALL_CLIENTS
 from benchmarks.load import Call, Sample, back_to_back, together
 from benchmarks.report import Figure, at_least, at_most
-from benchmarks.servers import ROOT, Stack, post
+from benchmarks.servers import ROOT, Stack, get, post
 
 SYMBOL, EXCHANGE = "RELIANCE", "NSE"
 _CLIENTS = 16
 _TIDYING = 8.0  # seconds in which a load that is over still moves its log into the file
 _LOADS = 5
+_FEW_LOADS = 3
 _ORDER_EVERY = 0.02  # seconds between two orders while a contract loads: five times the XTS limit
 _COPY_AGE = 1.05  # seconds after which the gateway reads a book anew
 
@@ -191,14 +192,23 @@ def _symbols(stack: Stack, count: int) -> list[str]:
 
 
 def master_contract(stack: Stack, effort: Effort) -> Iterator[Figure]:
-    """Download, parse, map and swap, in a process of its own."""
-    report = _download(stack)
-    rows = report["rows"]
+    """Download, parse, map and swap, in a process of its own, in the place of another contract.
+
+    A load is bound by the processor: of a few the fastest tells what it takes, the others what else
+    the machine did.
+    """
+    reports = []
+    for _ in range(_FEW_LOADS):
+        time.sleep(_TIDYING)
+        reports.append(_download(stack))
+    seconds = sorted(float(report["seconds"]) for report in reports)
+    others = " and ".join(f"{each:.2f} s" for each in seconds[1:])
     yield at_most(
-        f"Master contract of {rows:,} rows, parsed, mapped and swapped",
-        float(report["seconds"]), 3.0, "s",
+        f"Master contract of {reports[0]['rows']:,} rows, parsed, mapped and swapped",
+        seconds[0], 3.0, "s", note=f"the fastest of {_FEW_LOADS} loads; {others}",
     )  # fmt: skip
-    yield at_most("… peak memory of its process", float(report["peak_memory_mb"]), 120.0, "MB")
+    memory = max(float(report["peak_memory_mb"]) for report in reports)
+    yield at_most("… peak memory of its process", memory, 120.0, "MB")
 
 
 def _download(stack: Stack) -> dict[str, Any]:
@@ -206,9 +216,7 @@ def _download(stack: Stack) -> dict[str, Any]:
     url = f"{stack.gateway.url}/api/v1/master_contract/jainam_prop"
     job = post(url, {"apikey": stack.key, "force": True})["data"]["job"]
     while True:
-        request = urllib.request.Request(f"{url}/{job}", headers={"X-API-KEY": stack.key})  # noqa: S310
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 (loopback)
-            row = json.load(answer)["data"]
+        row = get(f"{url}/{job}", {"X-API-KEY": stack.key})["data"]
         if row["state"] == "done":
             report: dict[str, Any] = row["report"]
             return report
@@ -223,7 +231,6 @@ def placing_while_loading(stack: Stack, effort: Effort) -> Iterator[Figure]:
     Against the slowest of as many orders right after it: of some hundreds one is always slow. For
     the same reason several loads are measured, and the middle one counts.
     """
-    _download(stack)
     order = gateway_order(stack)
     back_to_back(stack.gateway.url, [order] * effort.orders)
     time.sleep(_TIDYING)

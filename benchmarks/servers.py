@@ -27,6 +27,7 @@ from simulator.testing import Simulator, credential, launch
 ROOT = Path(__file__).resolve().parent.parent
 PROFILE = "jainam-b"
 SECOND_PROFILE = "generic-json"
+PROFILES = {"JAINAM": PROFILE, "WISDOM": SECOND_PROFILE}
 _UNLIMITED = "1000000 per second"
 _START_SECONDS = 60.0
 
@@ -129,6 +130,13 @@ def post(url: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = 
         return json.load(answer)
 
 
+def get(url: str, headers: Mapping[str, str]) -> Any:
+    """GET JSON; for what is not measured."""
+    request = urllib.request.Request(url, headers=dict(headers))  # noqa: S310 (loopback)
+    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 (loopback)
+        return json.load(answer)
+
+
 def _new_key(user: str, scope: str) -> tuple[str, ...]:
     return ("api-key", "create", user, "--scope", scope)
 
@@ -138,7 +146,8 @@ class Served(AbstractContextManager["Served"]):
 
     `environ` changes or adds variables; `contracts` names the brokers to load before it serves;
     `user` is the administrator that is made with a key, None leaves that to the pages; `wsgi` is
-    served instead of the gateway's own entry.
+    served instead of the gateway's own entry; `profiles` of the simulator, by the prefix of the
+    broker's settings, are the accounts.
     """
 
     def __init__(
@@ -151,8 +160,10 @@ class Served(AbstractContextManager["Served"]):
         contracts: Sequence[str] = ("jainam_prop",),
         user: str | None = "boss",
         wsgi: str = "",
+        profiles: Mapping[str, str] = PROFILES,
     ) -> None:
         self.folder = folder
+        self.profiles = profiles
         self.user = user
         self.wsgi = wsgi
         self.cleanup = ExitStack()
@@ -239,7 +250,7 @@ class Served(AbstractContextManager["Served"]):
             "ORDER_RATE_LIMIT": _UNLIMITED,
             "SMART_ORDER_RATE_LIMIT": _UNLIMITED,
         }
-        for prefix, profile in (("JAINAM", PROFILE), ("WISDOM", SECOND_PROFILE)):
+        for prefix, profile in self.profiles.items():
             login = credential(profile)
             environ[f"{prefix}_BASE_URL"] = self.simulator.url
             for name in ("interactive", "market"):
@@ -258,6 +269,7 @@ class Stack(Served):
             limits="off",
             environ={"BROKER_LIMITS": "off", "JAINAM_RATE_LIMIT": "1000000"},
             contracts=(),
+            profiles={"JAINAM": PROFILE},
         )
 
     def start(self) -> None:
@@ -270,6 +282,18 @@ class Stack(Served):
         self.cleanup.callback(self.bare.stop)
         for server in (self.gateway, self.bare):
             server.pin(cpus.server)
+        self._wait_for_symbols()
+
+    def _wait_for_symbols(self) -> None:
+        """Until the gateway has loaded the contract that it finds missing at its start."""
+        url = f"{self.gateway.url}/api/v1/master_contract/jainam_prop"
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            found = get(url, {"X-API-KEY": self.key})["data"]
+            if [job["state"] for job in found["history"]] == ["done"]:
+                return
+            time.sleep(0.1)
+        raise RuntimeError("the gateway did not load its master contract")
 
     def _bare_session(self) -> str:
         logins = self.simulator.control("credentials")[PROFILE]
