@@ -21,7 +21,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -206,7 +206,8 @@ class Soaked:
         wait_for(lambda: gone(old), 60)
 
     def sample(self) -> Sample:
-        """All processes of the gateway together."""
+        """All processes of the gateway together, once a backup or a load that runs is over."""
+        wait_for(lambda: not self._errands(), 60)
         family = [self.master, *self.master.children(recursive=True)]
         return Sample(
             len(family),
@@ -215,6 +216,15 @@ class Soaked:
             self.master.num_fds(),
             sum(process.num_threads() for process in family),
         )
+
+    def _errands(self) -> list[psutil.Process]:
+        """The processes that the gateway has started for one piece of work each."""
+        found = []
+        for process in self.master.children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if "services.aside" in process.cmdline():
+                    found.append(process)
+        return found
 
     def end(self) -> None:
         """End it, whichever process it is by now."""
