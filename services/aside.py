@@ -9,13 +9,25 @@ from __future__ import annotations
 
 import importlib
 import os
+import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
-CONTRACT = (sys.executable, "-m", "services.aside", "services.master_contract_worker")
-BACKUP = (sys.executable, "-m", "services.aside", "services.backup_worker")
+CONTRACT = "services.master_contract_worker"
+BACKUP = "services.backup_worker"
 
 _NICENESS = 10
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def start(module: str, *, stderr: int | None = None) -> subprocess.Popen[str]:
+    """Start it, with pipes for its order and its answers; `stderr` as `subprocess` has it."""
+    return subprocess.Popen(
+        (sys.executable, "-m", "services.aside", module), cwd=_ROOT, stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=stderr, text=True,
+        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+    )
 
 
 def main() -> int:

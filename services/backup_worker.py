@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 from services import aside
 from services.backup import Backup, BackupService
@@ -24,7 +22,6 @@ from utils.clock import SystemClock
 log = logging.getLogger(__name__)
 
 _STOPPED = "The backup was not made: the gateway is being stopped."
-_ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> int:
@@ -58,10 +55,7 @@ class BackupProcess:
         with self._guard:
             if self._closed:
                 raise Conflict(_STOPPED)
-            process = self._running = subprocess.Popen(
-                aside.BACKUP, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                env={**os.environ, "PYTHONPATH": str(_ROOT)},
-            )
+            process = self._running = aside.start(aside.BACKUP)
         said, _ = process.communicate(self._order.to_line())
         with self._guard:
             self._running = None

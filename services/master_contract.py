@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import subprocess
 import threading
 from collections.abc import Iterable, Sequence
@@ -40,7 +39,6 @@ SILENCE = timedelta(seconds=45)
 """Without a heartbeat for so long a job's process has died (connecting may take 20 s)."""
 
 LONGEST_RUN = 900.0  # seconds
-_ROOT = Path(__file__).resolve().parent.parent
 _NEW_CONTRACT = timedelta(hours=8, minutes=35)  # IST; brokers have the day's by then (design §8)
 _POLL = 0.05
 _TIDYING = 60.0  # seconds that a process may take to end after its answer
@@ -273,10 +271,7 @@ class MasterContractService:
 
         A process that has answered goes to `tidying`: it still moves the contract into its file.
         """
-        process = subprocess.Popen(
-            aside.CONTRACT, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, env={**os.environ, "PYTHONPATH": str(_ROOT)},
-        )
+        process = aside.start(aside.CONTRACT, stderr=subprocess.STDOUT)
         with self._lock:
             self._running[job.id] = process
         guard = threading.Timer(LONGEST_RUN, process.kill)

@@ -54,6 +54,7 @@ class TradingFigures:
         self._figures = figures
         self._clock = clock
 
+    @giving_way()
     def count(self) -> bool:
         """Set the figures; False when a book could not be read, and nothing was set."""
         with self._database.read() as conn:
@@ -61,18 +62,17 @@ class TradingFigures:
                 conn, start_of_trading_day(self._clock.now())
             )
         books = []
-        with giving_way():
-            for account in self._accounts.all():
-                if account.id not in traded:
-                    continue
-                trades = self._read(account)
-                if trades is None:
-                    return False
-                books.append((account, trades))
-            if books:
-                known = self._figures.today().of(TRADES)
-                names = {label.rpartition("|")[0] for label in known}
-                self._figures.put(count_trades(books, names))
+        for account in self._accounts.all():
+            if account.id not in traded:
+                continue
+            trades = self._read(account)
+            if trades is None:
+                return False
+            books.append((account, trades))
+        if books:
+            known = self._figures.today().of(TRADES)
+            names = {label.rpartition("|")[0] for label in known}
+            self._figures.put(count_trades(books, names))
         return True
 
     def _read(self, account: Account) -> list[TradeView] | None:

@@ -306,16 +306,11 @@ def test_a_job_whose_gateway_died_is_found(bench: Bench) -> None:
 
 
 def test_a_process_that_nobody_listens_to_ends(bench: Bench, tmp_path: Path) -> None:
-    import subprocess
-
     order = ContractOrder.for_broker(
         PaperBroker(account(mishap="hang"), Runtime(bench.clock, MemorySlotStore(bench.clock))),
         symbols_url=f"sqlite:///{tmp_path / 'other.db'}", plugin_paths=(str(PLUGINS),),
     )
-    process = subprocess.Popen(
-        aside.CONTRACT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        cwd=Path(__file__).parents[3],
-    )
+    process = aside.start(aside.CONTRACT)
     assert process.stdin is not None and process.stdout is not None
     process.stdin.write(order.to_line())
     process.stdin.flush()
