@@ -16,6 +16,11 @@ document.addEventListener("submit", (event) => {
 document.addEventListener("change", (event) => {
   if (event.target.matches("select[data-submit]")) event.target.form.requestSubmit();
 });
+// What was chosen before this script arrived: a page must show what its dropdown says.
+for (const select of document.querySelectorAll("select[data-submit]")) {
+  const shown = select.querySelector("option[selected]");
+  if (shown && !shown.selected) select.form.requestSubmit();
+}
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-copy]");
   if (!button) return;

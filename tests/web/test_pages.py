@@ -83,6 +83,7 @@ def test_a_newcomer_goes_from_set_up_to_a_cancelled_order(page: Page, served: Se
     expect(page.get_by_role("heading", name="Brokers", exact=True)).to_be_visible()
 
     _connect(page)
+    _see_that_dropdown_and_page_agree(page)
     _load_the_master_contract(page)
     _see_that_it_is_ready(page)
     key = _create_a_key(page)
@@ -108,12 +109,39 @@ def _connect(page: Page) -> None:
     expect(page.get_by_role("heading", name="Wisdom Capital accounts")).to_be_visible()
 
 
+def _see_that_dropdown_and_page_agree(page: Page) -> None:
+    """Nobody acts on the account that the dropdown does not name."""
+    _follow(page, "Brokers", to="/brokers")
+    wisdom = page.get_by_role("heading", name="Wisdom Capital accounts")
+    _dropdown(page).select_option(value="wisdom")
+    expect(wisdom).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("heading", name="Jainam Prop accounts")).to_be_visible()
+    expect(_dropdown(page)).to_have_value("jainam_prop")
+
+    page.route("**/app.js*", lambda _: None)  # the script is long in coming
+    page.goto("/brokers", wait_until="commit")
+    _dropdown(page).select_option(value="wisdom")
+    page.unroute("**/app.js*")  # which lets it come
+    expect(wisdom).to_be_visible()
+
+
 def _dropdown(page: Page) -> Locator:
     return page.get_by_label("Broker", exact=True)
 
 
+def _follow(page: Page, link: str, *, to: str) -> None:
+    """Click a link of the navigation and wait until its page is there, with its scripts.
+
+    Chromium answers the click before the next page has come: what is looked for by its name
+    alone may be found on the page that is being left.
+    """
+    page.get_by_role("link", name=link, exact=True).click()
+    page.wait_for_url(f"**{to}")
+
+
 def _load_the_master_contract(page: Page) -> None:
-    page.get_by_role("link", name="Master contract").click()
+    _follow(page, "Master contract", to="/admin/master-contract")
     _dropdown(page).select_option(value="jainam_prop")
     expect(page).to_have_url(re.compile("broker=jainam_prop"))
     page.get_by_role("button", name="Download master contract").click()
@@ -131,7 +159,7 @@ def _see_that_it_is_ready(page: Page) -> None:
 
 
 def _create_a_key(page: Page) -> str:
-    page.get_by_role("link", name="API keys").click()
+    _follow(page, "API keys", to="/api-keys")
     page.get_by_label("Name").fill("python")
     page.get_by_role("button", name="Create key").click()
     key = page.locator("#fresh-key").inner_text().strip()
@@ -143,7 +171,7 @@ def _create_a_key(page: Page) -> str:
 
 
 def _see_and_cancel_orders(page: Page, served: Served, key: str) -> None:
-    page.get_by_role("link", name="Order book").click()
+    _follow(page, "Order book", to="/orders")
     expect(page.get_by_text("No orders today.")).to_be_visible()
     client = openalgo.api(api_key=key, host=served.url)
     filled = client.placeorder(
@@ -174,7 +202,7 @@ def _set_a_limit_and_square_everything_off(page: Page, served: Served, key: str)
         )
         return found
 
-    page.get_by_role("link", name="Risk").click()
+    _follow(page, "Risk", to="/risk")
     page.get_by_label("RISK_MAX_ORDER_QUANTITY").fill("0")
     page.get_by_role("button", name="Save limits").click()
     expect(page.get_by_role("listitem").filter(has_text="greater than 0")).to_be_visible()
@@ -196,7 +224,7 @@ def _set_a_limit_and_square_everything_off(page: Page, served: Served, key: str)
 
 
 def _switch_the_broker_off_and_on(page: Page) -> None:
-    page.get_by_role("link", name="Brokers", exact=True).click()
+    _follow(page, "Brokers", to="/brokers")
     switches = page.get_by_role("region", name="Switches")
     switches.get_by_role("row").filter(has_text="Wisdom").get_by_role("button").click()
     expect(_dropdown(page).locator("option")).to_have_count(1)
