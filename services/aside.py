@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -31,7 +32,8 @@ def start(module: str, *, stderr: int | None = None) -> subprocess.Popen[str]:
 
 
 def main() -> int:
-    """Make way, then work."""
+    """Make way, then work. Ctrl-C in a terminal is for the gateway, which ends its helpers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(OSError):  # a sandbox may forbid it
         os.nice(_NICENESS)
     code: int = importlib.import_module(sys.argv[1]).main()

@@ -14,7 +14,6 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -41,6 +40,7 @@ from services.backup_models import (
     quoted,
     sorted_out,
 )
+from services.backup_workspace import workspace
 from services.errors import Conflict, InvalidRequest, NotFoundHere, Unavailable
 from utils.envfile import write_private
 from utils.version import VERSION
@@ -73,7 +73,7 @@ class BackupService:
         backup in its place here.
         """
         self._demand_key()
-        with self._alone(), self._workspace() as work:
+        with self._alone(), workspace(self._plan.folder) as work:
             at = self._clock.now().astimezone(UTC)
             name = f"backup-{at:%Y%m%d-%H%M%S}"
             if (self._plan.folder / f"{name}.json").exists():
@@ -234,7 +234,7 @@ class BackupService:
         journal. `Unavailable` with everything that differs.
         """
         backup = self.find(name)
-        with self._workspace() as work, self._source.scratch(work) as scratch:
+        with workspace(self._plan.folder) as work, self._source.scratch(work) as scratch:
             self._demand_kind(backup)
             folders = self._open(backup, work)
             problems = []
@@ -282,7 +282,7 @@ class BackupService:
         users = [] if force else self._source.users()
         if users:
             raise Conflict(f"The database is in use: stop the gateway first ({'; '.join(users)}).")
-        with self._alone(), self._workspace() as work:
+        with self._alone(), workspace(self._plan.folder) as work:
             folders = self._open(backup, work)
             settings = folders[MAIN] / SETTINGS_FILE
             written = None
@@ -304,7 +304,7 @@ class BackupService:
     def settings_of(self, name: str = LATEST) -> str:
         """The variables in a backup, as the text of a file."""
         backup = self.find(name)
-        with self._workspace() as work:
+        with workspace(self._plan.folder) as work:
             folder = self._open(backup, work)[MAIN]
             return (folder / SETTINGS_FILE).read_text(encoding="utf-8")
 
@@ -365,13 +365,6 @@ class BackupService:
                 f"The backup {backup.name} is of {backup.kind}, "
                 f"DATABASE_URL of {self._source.kind}."
             )
-
-    @contextmanager
-    def _workspace(self) -> Iterator[Path]:
-        """A folder for what is not finished, on the same file system as the backups."""
-        self._plan.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryDirectory(dir=self._plan.folder, prefix=".work-") as work:
-            yield Path(work)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -70,10 +70,8 @@ def restore(options: argparse.Namespace) -> int:
     service = service_of(variables, key, folder=options.folder)
     chosen = service.find(options.name)
     if not variables.get("DATABASE_URL"):
-        with tempfile.TemporaryDirectory() as folder:
-            kept = Path(folder) / "settings.env"
-            write_private(kept, service.settings_of(chosen.name))
-            saved = {name: value or "" for name, value in dotenv_values(kept).items()}
+        stored = io.StringIO(service.settings_of(chosen.name))
+        saved = {name: value or "" for name, value in dotenv_values(stream=stored).items()}
         variables = {**saved, **variables}
         if not variables.get("DATABASE_URL"):
             raise Lost("The backup does not say where its database was: set DATABASE_URL.")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -26,7 +29,14 @@ from services.backup_build import BackupOrder
 from services.backup_s3 import Bucket
 from services.backup_schedule import BACKUP_FAILED, BackupSchedule
 from services.backup_worker import BackupProcess
-from services.errors import Conflict, InvalidRequest, NotFoundHere, Unavailable
+from services.backup_workspace import workspace
+from services.errors import (
+    Conflict,
+    InvalidRequest,
+    NotFoundHere,
+    ServiceError,
+    Unavailable,
+)
 from tests.support.clocks import ManualClock
 from tests.support.databases import KINDS, NOON, add_account, postgres_database, scratch_database
 
@@ -432,6 +442,56 @@ def test_stopping_the_gateway_ends_the_process_and_starts_no_other(lite: Kept) -
     assert schedule.run() is None
     assert alarms.list() == []
     assert lite.service().all() == []
+
+
+def test_a_process_that_is_stopped_leaves_nothing_unsealed(lite: Kept) -> None:
+    with halted_at_work(lite) as (running, child):
+        running.close()
+        child.send_signal(signal.SIGCONT)
+    assert child.returncode == 128 + signal.SIGTERM
+    assert not list(lite.folder.glob(".work-*"))
+
+
+def test_what_a_killed_process_left_unsealed_is_deleted_by_the_next(lite: Kept) -> None:
+    with halted_at_work(lite) as (_, child):
+        child.kill()
+    (left,) = lite.folder.glob(".work-*")
+    with workspace(lite.folder) as other:
+        os.utime(other, (0, 0))
+        lite.service().create()
+        assert left.exists()  # of this minute: it may be one that is being made
+        os.utime(left, (0, 0))
+        lite.clock.advance(1)
+        lite.service().create()
+        assert not left.exists()
+        assert other.exists()  # somebody is at work in it
+
+
+def outcome(running: BackupProcess) -> Backup | ServiceError:
+    """What became of a backup, as one value."""
+    try:
+        return running.create()
+    except ServiceError as error:
+        return error
+
+
+@contextmanager
+def halted_at_work(kept: Kept) -> Iterator[tuple[BackupProcess, subprocess.Popen[str]]]:
+    """A process that makes a backup and was halted over what is not sealed yet; its end, after."""
+    while True:
+        running = process(kept)
+        thread = threading.Thread(target=outcome, args=(running,))
+        thread.start()
+        while running._running is None or not list(kept.folder.glob(".work-*/content")):
+            time.sleep(0.001)
+        child = running._running
+        child.send_signal(signal.SIGSTOP)
+        if list(kept.folder.glob(".work-*/content")):
+            break
+        child.send_signal(signal.SIGCONT)  # it was faster
+        thread.join(20)
+    yield running, child
+    thread.join(20)
 
 
 def test_a_process_that_dies_is_an_alarm(lite: Kept) -> None:
