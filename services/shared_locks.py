@@ -219,13 +219,12 @@ class SharedLocks:
         except RedisAway as error:
             log.warning("the lock %s was not renewed: %s", lease.name, error)
             return
-        if int(mine):
+        with self._guard:
+            ended = lease not in self._leases
+        if ended:  # given back while it was being renewed; somebody else may have it since
+            self._end(lease)
+        elif int(mine):
             lease.until = asked + LEASE - MARGIN
         else:
             lease.until = float("-inf")
             log.error("the lock %s was lost to another host", lease.name)
-        with self._guard:
-            ended = lease not in self._leases
-        if ended:  # given back while it was being renewed
-            self._end(lease)
-

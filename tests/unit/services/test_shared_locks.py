@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -112,6 +112,32 @@ def test_a_lease_that_was_lost_stops_its_holder_before_a_send(
         assert (caught.value.http_status, caught.value.kind) == (503, "lock_lost")
     demand_held()
     assert not there.is_free("lost"), "what is somebody else's is not given back"
+
+
+def test_a_lock_that_was_given_back_while_it_was_renewed_is_not_called_lost(
+    hosts: list[SharedLocks], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(shared_locks, "RENEW_EVERY", 0.05)
+    here, there = hosts
+    renew, asked, go_on, answers = here._renew, threading.Event(), threading.Event(), []
+
+    def slow(keys: Sequence[str], arguments: Sequence[object]) -> int:
+        asked.set()
+        assert go_on.wait(10)
+        answers.append(int(renew(keys, arguments)))
+        return answers[-1]
+
+    monkeypatch.setattr(here, "_renew", slow)
+    with here.lock("late", 0.0):
+        assert asked.wait(10)
+    with there.lock("late", 0.0):
+        go_on.set()
+        wait_until(lambda: bool(answers))
+        time.sleep(0.1)  # for what is done with the answer
+        assert not here.is_free("late")
+        demand_held()
+    assert answers[0] == 0
+    assert "was lost" not in caplog.text
 
 
 def _is_lost() -> bool:
