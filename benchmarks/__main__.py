@@ -13,7 +13,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import measure, safety
+from benchmarks import measure, parts, safety
 from benchmarks.report import Figure, table, write
 from benchmarks.servers import ROOT, Stack
 
@@ -30,6 +30,9 @@ _DAYS = (
         measure.throughput,
         safety.journal_and_pacing,
         safety.replay,
+        parts.slot,
+        parts.key_check,
+        parts.open_circuit,
     ),
     (measure.placing_while_loading,),
 )
@@ -43,13 +46,13 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     effort = measure.QUICK if arguments.quick else measure.FULL
     figures: list[Figure] = []
-    for parts in _DAYS:
+    for figures_of_day in _DAYS:
         with (
             tempfile.TemporaryDirectory(prefix="openalgo-bench-") as folder,
             Stack(Path(folder), master=effort.master) as stack,
         ):
-            for part in parts:
-                for figure in part(stack, effort):
+            for measured in figures_of_day:
+                for figure in measured(stack, effort):
                     print(f"{figure.name}: {figure.measured}  {figure.target}", flush=True)
                     figures.append(figure)
     text = f"{_machine()}\n\n{table(figures)}"

@@ -25,7 +25,7 @@ def _hold(path: str, ready: Any) -> None:
 
 def test_one_at_a_time_and_freed_by_death(tmp_path: Path) -> None:
     path = str(tmp_path / "one.db")
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     ready = context.Event()
     holder = context.Process(target=_hold, args=(path, ready))
     holder.start()
@@ -97,7 +97,7 @@ def test_processes_write_one_after_the_other(tmp_path: Path) -> None:
         with database.write() as conn:
             conn.exec_driver_sql("CREATE TABLE t (x)")
             conn.exec_driver_sql("INSERT INTO t VALUES (0)")
-        context = multiprocessing.get_context("fork")
+        context = multiprocessing.get_context("spawn")
         url = database.url.render_as_string(hide_password=False)
         writers = [context.Process(target=_write, args=(url, 30)) for _ in range(4)]
         for writer in writers:
