@@ -28,6 +28,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from blueprints.context import gateway
 from blueprints.web.forms import ActionForm
+from blueprints.web.polling import marked, part
 from services.access import Principal
 from utils.clock import ist
 from utils.logging import bind, unbind
@@ -137,17 +138,28 @@ def _harden(response: Response) -> Response:
 
 @web.context_processor
 def _common() -> dict[str, Any]:
-    """What every page shows: the visitor, the navigation, SANDBOX and open alarms."""
+    """What every page shows: the visitor, the navigation, SANDBOX and what stands."""
     who: Principal | None = g.get("web_visitor")
     navigation = _NAVIGATION + (_ADMIN_NAVIGATION if who and who.is_admin else ())
     return {
         "visitor": who,
         "navigation": navigation,
         "sandbox": gateway().settings.sandbox,
-        "killed": gateway().kill_switch.is_on if who else False,
-        "alarms": gateway().alarms.list() if who else [],
+        "notices": _standing() if who else {},
         "action_form": ActionForm(),
     }
+
+
+def _standing() -> dict[str, Any]:
+    """The kill switch and the open alarms, with their mark."""
+    alarms = [{"rule": one.rule, "message": one.message} for one in gateway().alarms.list()]
+    return marked({"killed": gateway().kill_switch.is_on, "alarms": alarms})
+
+
+@web.get("/notices")
+def notices() -> Page:
+    """What stands now, for the pages that are open."""
+    return part("web/_notices.html", _standing())
 
 
 @web.app_template_filter("ist")

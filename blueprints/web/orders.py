@@ -9,6 +9,7 @@ from flask import abort, flash, g, redirect, render_template, request, url_for
 from blueprints.context import gateway
 from blueprints.web.blueprint import Page, checked_action, visitor, web
 from blueprints.web.brokers import own_accounts
+from blueprints.web.polling import marked, part
 from services.accounts import Account
 from services.errors import ServiceError
 from services.portfolio import OrderView
@@ -48,15 +49,11 @@ def _book(account: Account) -> dict[str, Any]:
     try:
         orders = gateway().portfolio.orders(account)
     except (BrokerError, ServiceError) as error:
-        return {"problem": error.message, "orders": []}
+        return marked({"problem": error.message, "orders": []})
     newest_first = sorted(
         orders, key=lambda order: (order.placed_at is not None, order.placed_at), reverse=True
     )
-    return {
-        "problem": None,
-        "orders": [_row(order) for order in newest_first],
-        "as_of": gateway().clock.now(),
-    }
+    return marked({"problem": None, "orders": [_row(order) for order in newest_first]})
 
 
 def _chosen(label: str) -> Account | None:
@@ -79,6 +76,7 @@ def orders() -> Page:
         "web/orders.html",
         labels=[own.label for own in own_accounts()],
         chosen=account.label if account else "",
+        as_of=gateway().clock.now(),
         **book,
     )
 
@@ -89,7 +87,8 @@ def order_rows() -> Page:
     account = _chosen(request.args.get("account", ""))
     if account is None:
         abort(404, "No account is yours.")
-    return render_template("web/_order_rows.html", chosen=account.label, **_book(account))
+    now = gateway().clock.now()
+    return part("web/_order_rows.html", _book(account), chosen=account.label, as_of=now)
 
 
 @web.post("/orders/<account>/<order_id>/cancel")

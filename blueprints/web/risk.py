@@ -97,8 +97,3 @@ def square_off() -> Page:
     accounts = gateway().accounts.all()
     return _page(next(iter(accounts), None), reports=reports)
 
-
-@web.get("/kill/banner")
-def kill_banner() -> Page:
-    """The banner as it stands now, for the pages that are open."""
-    return render_template("web/_kill_banner.html")

@@ -29,6 +29,21 @@ document.addEventListener("click", (event) => {
     button.textContent = "Copied";
   });
 });
+// A page that cannot be refreshed must not look as if it were.
+const outOfTouch = document.getElementById("out-of-touch");
+const silent = new Set();
+let heardAt = new Date();
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (!outOfTouch) return;
+  if (event.detail.successful) {
+    silent.delete(event.detail.elt.id);
+    if (!silent.size) heardAt = new Date();
+  } else {
+    silent.add(event.detail.elt.id);
+  }
+  outOfTouch.querySelector("strong").textContent = heardAt.toLocaleTimeString();
+  outOfTouch.hidden = !silent.size;
+});
 window.addEventListener("pageshow", (event) => {
   if (event.persisted) window.location.reload();
 });

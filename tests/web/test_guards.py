@@ -98,6 +98,23 @@ def test_polling_strangers_are_told_to_reload(app: GatewayApp, client: FlaskClie
     assert answer.headers["HX-Redirect"].endswith("/login")
 
 
+def test_what_stands_is_told_to_open_pages_once(app: GatewayApp) -> None:
+    """An alarm of this minute shows on a page of an hour ago, and is not announced again."""
+    client = _log_in(app, "asha", is_admin=True)
+    shown = client.get("/orders").text
+    assert client.get(f"/notices?seen={_seen(shown)}").status_code == 204
+    app.gateway.alarms.open("orders_unsettled", "prop", "One order of unknown outcome.")
+    news = client.get(f"/notices?seen={_seen(shown)}")
+    assert "One order of unknown outcome." in news.text
+    assert client.get(f"/notices?seen={_seen(news.text)}").status_code == 204
+    app.gateway.kill_switch.turn(True, "asha")
+    assert "KILL SWITCH ON" in client.get(f"/notices?seen={_seen(news.text)}").text
+
+
+def _seen(html: str) -> str:
+    return html.split('name="seen" value="')[1].split('"')[0]
+
+
 @pytest.mark.parametrize(
     "path",
     [

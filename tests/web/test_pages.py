@@ -188,9 +188,23 @@ def _see_and_cancel_orders(page: Page, served: Served, key: str) -> None:
     expect(first.get_by_text("filled", exact=True)).to_be_visible(timeout=10_000)
     second = page.get_by_role("row").filter(has_text=resting["orderid"])
     expect(second.get_by_text("open", exact=True)).to_be_visible()
+    _see_that_polling_disturbs_nobody(page, resting["orderid"])
     second.get_by_role("button", name="Cancel").click()
     _note(page).to_contain_text("accepted")
     expect(second.get_by_text("cancelled", exact=True)).to_be_visible(timeout=10_000)
+
+
+def _see_that_polling_disturbs_nobody(page: Page, order_id: str) -> None:
+    """Two polls later the same button has the focus, and what was selected still is."""
+    page.locator(f"#cancel-{order_id}").focus()
+    number = page.get_by_text(order_id, exact=True)
+    number.evaluate("element => getSelection().selectAllChildren(element)")
+    for _ in range(2):
+        with page.expect_response("**/orders/rows*") as answer:
+            pass
+        assert answer.value.status == 204
+    assert page.evaluate("document.activeElement.id") == f"cancel-{order_id}"
+    assert page.evaluate("getSelection().toString()") == order_id
 
 
 def _set_a_limit_and_square_everything_off(page: Page, served: Served, key: str) -> None:
@@ -254,6 +268,24 @@ def test_the_pages_fit_a_phone(browser: Browser, served: Served) -> None:
     overflow = tab.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     context.close()
     assert overflow <= 0
+
+
+def test_a_page_that_cannot_be_refreshed_says_so(browser: Browser, served: Served) -> None:
+    context = browser.new_context(base_url=served.url)
+    tab = context.new_page()
+    tab.goto("/login")
+    tab.get_by_label("Name").fill("asha")
+    tab.get_by_label("Password").fill(PASSWORD)
+    tab.get_by_role("button", name="Log in").click()
+    _follow(tab, "Order book", to="/orders")
+    silence = tab.get_by_text("The gateway does not answer. This page shows what was so at")
+    expect(silence).to_be_hidden()
+    tab.route("**/orders/rows*", lambda asked: asked.abort())
+    expect(silence).to_be_visible()
+    expect(silence).to_contain_text(re.compile(r"at \d+:\d\d:\d\d"))
+    tab.unroute("**/orders/rows*")
+    expect(silence).to_be_hidden()
+    context.close()
 
 
 def test_the_cookie_is_out_of_reach_of_scripts(served: Served) -> None:
