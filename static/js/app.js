@@ -41,7 +41,8 @@ document.addEventListener("htmx:afterRequest", (event) => {
   } else {
     silent.add(event.detail.elt.id);
   }
-  outOfTouch.querySelector("strong").textContent = heardAt.toLocaleTimeString();
+  const inIndia = heardAt.toLocaleTimeString("en-GB", { timeZone: "Asia/Kolkata" });
+  outOfTouch.querySelector("strong").textContent = `${inIndia} IST`;
   outOfTouch.hidden = !silent.size;
 });
 window.addEventListener("pageshow", (event) => {
