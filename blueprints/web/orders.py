@@ -50,10 +50,14 @@ def _book(account: Account) -> dict[str, Any]:
         orders = gateway().portfolio.orders(account)
     except (BrokerError, ServiceError) as error:
         return marked({"problem": error.message, "orders": []})
-    newest_first = sorted(
-        orders, key=lambda order: (order.placed_at is not None, order.placed_at), reverse=True
-    )
+    newest_first = sorted(orders, key=_age, reverse=True)
     return marked({"problem": None, "orders": [_row(order) for order in newest_first]})
+
+
+def _age(order: OrderView) -> tuple[Any, ...]:
+    """Sorts by time; within a second, which is all that books tell, by the broker's count."""
+    number = order.order_id
+    return order.placed_at is not None, order.placed_at, len(number), number
 
 
 def _chosen(label: str) -> Account | None:

@@ -188,6 +188,7 @@ def _see_and_cancel_orders(page: Page, served: Served, key: str) -> None:
     expect(first.get_by_text("filled", exact=True)).to_be_visible(timeout=10_000)
     second = page.get_by_role("row").filter(has_text=resting["orderid"])
     expect(second.get_by_text("open", exact=True)).to_be_visible()
+    expect(page.locator("#book tbody tr").first).to_contain_text(resting["orderid"])
     _see_that_polling_disturbs_nobody(page, resting["orderid"])
     second.get_by_role("button", name="Cancel").click()
     _note(page).to_contain_text("accepted")
