@@ -24,7 +24,7 @@ import cli
 from services.gateway import Gateway
 from utils import sandbox, systemd
 from utils.config import ConfigurationError, Settings, load_settings, plain
-from utils.logging import configure_logging
+from utils.logging import configure_command_logging, configure_logging
 from utils.watchdog import Watchdog
 
 API_PREFIX = "/api/v1"
@@ -156,6 +156,7 @@ def create_app(
     app.session_interface = PageSessions()
     app.gateway = build(settings)
     if os.environ.get("FLASK_RUN_FROM_CLI") == "true":
+        configure_command_logging(settings)
         _add_migrations(app)
     blueprints.register(
         app, app.gateway, prefix=API_PREFIX, with_operations=True, with_web=True, ours=True

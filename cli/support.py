@@ -21,6 +21,7 @@ from database.errors import StorageError
 from services.access import Principal
 from services.errors import ServiceError
 from utils.clock import ist
+from utils.logging import bind, unbind
 
 if TYPE_CHECKING:
     from services.accounts import Account
@@ -46,10 +47,14 @@ def operator() -> Principal:
 
 
 def command(work: Callable[P, R]) -> Callable[P, R]:
-    """A command's function: it runs within the application, and its errors become sentences."""
+    """A command's function: it runs within the application, and its errors become sentences.
+
+    What is logged on the way names the command and who gave it.
+    """
 
     @wraps(work)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        told = bind(command=click.get_current_context().command_path.partition(" ")[2], by=_user())
         try:
             return work(*args, **kwargs)
         except ServiceError as error:
@@ -61,6 +66,8 @@ def command(work: Callable[P, R]) -> Callable[P, R]:
                 f"{error}. A new database is made by: flask --app app db upgrade. One that is lost "
                 "or damaged comes back by: scripts/restore_database.sh latest"
             )
+        finally:
+            unbind(told)
 
     return with_appcontext(guarded)
 

@@ -58,8 +58,10 @@ class BackupProcess:
         with self._guard:
             if self._closed:
                 raise Conflict(_STOPPED)
-            process = self._running = aside.start(aside.BACKUP)
-        said, _ = process.communicate(self._order.to_line())
+            process = self._running = aside.start(aside.BACKUP, stderr=subprocess.PIPE)
+        said, complaints = process.communicate(self._order.to_line())
+        for line in complaints.splitlines():
+            log.warning("the process that makes the backup says: %s", line)
         with self._guard:
             self._running = None
         try:

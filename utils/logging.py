@@ -18,12 +18,14 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
+import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -126,11 +128,43 @@ def configure_logging(settings: Settings, *, console: bool = True) -> None:
     root.setLevel(settings.log_level)
     access_log.setLevel(logging.INFO)
     access_log.propagate = False
-    for name in ("httpx", "httpcore", "apscheduler", "urllib3", "werkzeug"):
-        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    _quieten(root.level)
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread
+
+
+def configure_command_logging(settings: Settings) -> None:
+    """Set up the logs of a command: the gateway's files, and only CRITICAL for the terminal.
+
+    The person there gets the command's own answer. Somebody who may not write the files gets the
+    warnings as well, for then they are nowhere else.
+    """
+    register_settings(settings)
+    handlers: list[logging.Handler] = []
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setLevel(logging.CRITICAL)
+    terminal.setFormatter(_Sentence("%(levelname)s: %(message)s"))
+    try:
+        app, error, _ = _file_handlers(settings)
+    except ConfigurationError:
+        terminal.setLevel(logging.WARNING)
+    else:
+        error.setLevel(logging.ERROR)
+        handlers = [app, error]
+        for handler in handlers:
+            handler.setFormatter(LineFormatter(settings.environment))
+    root = logging.getLogger()
+    _replace_handlers(root, [*handlers, terminal])
+    root.setLevel(settings.log_level)
+    _quieten(root.level)
+
+
+class _Sentence(logging.Formatter):
+    """A line for a person's terminal, without any registered secret."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
 
 
 def register_settings(settings: Settings) -> None:
@@ -143,6 +177,12 @@ def register_settings(settings: Settings) -> None:
             register_secret(password, lasting=True)
 
 
+def _quieten(level: int) -> None:
+    """Other people's modules say what went wrong, and no more."""
+    for name in ("httpx", "httpcore", "apscheduler", "urllib3", "werkzeug"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, level))
+
+
 def check_log_dir(settings: Settings) -> None:
     """`ConfigurationError` unless log files can be written where they are wanted."""
     for handler in _file_handlers(settings):
@@ -153,12 +193,24 @@ def _file_handlers(settings: Settings) -> list[logging.Handler]:
     try:
         settings.log_dir.mkdir(parents=True, exist_ok=True)
         return [
-            logging.handlers.WatchedFileHandler(settings.log_dir / name, encoding="utf-8")
+            _SharedFileHandler(settings.log_dir / name, encoding="utf-8")
             for name in ("app.log", "error.log", "access.log")
         ]
     except OSError as error:
         fault = Fault("LOG_DIR", f"is a folder that can't be written: {error.strerror}")
         raise ConfigurationError([fault]) from None
+
+
+class _SharedFileHandler(logging.handlers.WatchedFileHandler):
+    """A log that several processes write; what root makes here belongs to the folder's owner."""
+
+    def _open(self) -> TextIOWrapper:
+        is_new = not os.path.exists(self.baseFilename)
+        stream = super()._open()
+        if is_new and os.geteuid() == 0:
+            folder = os.stat(os.path.dirname(self.baseFilename))
+            os.fchown(stream.fileno(), folder.st_uid, folder.st_gid)
+        return stream
 
 
 def _replace_handlers(logger: logging.Logger, handlers: list[logging.Handler]) -> None:

@@ -494,6 +494,16 @@ def halted_at_work(kept: Kept) -> Iterator[tuple[BackupProcess, subprocess.Popen
     thread.join(20)
 
 
+def test_what_the_process_says_stands_in_the_gateways_log(
+    lite: Kept, caplog: pytest.LogCaptureFixture
+) -> None:
+    left = lite.folder / ".work-left"
+    left.mkdir(parents=True)
+    os.utime(left, (0, 0))
+    process(lite).create()
+    assert f"says: deleted what an interrupted backup left: {left}" in caplog.text
+
+
 def test_a_process_that_dies_is_an_alarm(lite: Kept) -> None:
     running = process(lite)
     alarms = AlarmService(lite.database, lite.clock)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import secrets
 import subprocess
 import sys
@@ -15,7 +16,15 @@ from typing import Any
 import pytest
 
 from utils.config import ROOT, ConfigurationError, Settings, load_settings
-from utils.logging import bind, bound, bound_fields, configure_logging, get_logger, unbind
+from utils.logging import (
+    bind,
+    bound,
+    bound_fields,
+    configure_command_logging,
+    configure_logging,
+    get_logger,
+    unbind,
+)
 from utils.redaction import MASK
 
 
@@ -133,6 +142,41 @@ def test_the_console_has_a_level_of_its_own(
     get_logger("x").error("to both")
     shown = [json.loads(line)["message"] for line in capsys.readouterr().err.splitlines()]
     assert shown == ["to both"]
+
+
+def test_a_command_logs_to_the_files_and_leaves_the_terminal_to_its_answer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = settings_for(tmp_path)
+    key = settings.secret_key.get_secret_value()
+    configure_command_logging(settings)
+    get_logger("x").error("refused %s", key)
+    get_logger("x").critical("lost %s", key)
+    assert [line["level"] for line in lines(tmp_path / "app.log")] == ["ERROR", "CRITICAL"]
+    assert len(lines(tmp_path / "error.log")) == 2
+    assert capsys.readouterr().err == f"CRITICAL: lost {MASK}\n"
+
+
+def test_whoever_may_not_write_the_logs_sees_the_warnings_of_a_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    configure_command_logging(settings_for(tmp_path, LOG_DIR=str(tmp_path / "file")))
+    get_logger("x").info("not shown")
+    get_logger("x").warning("shown")
+    assert capsys.readouterr().err == "WARNING: shown\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for others")
+def test_a_log_that_root_begins_belongs_to_the_owner_of_the_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    folder.mkdir()
+    os.chown(folder, 65534, 65534)
+    (folder / "error.log").touch()
+    configure_command_logging(settings_for(tmp_path, LOG_DIR=str(folder)))
+    get_logger("x").info("root was here")
+    assert (folder / "app.log").stat().st_uid == 65534
+    assert (folder / "error.log").stat().st_uid == 0, "what was there is left as it is"
 
 
 def test_a_file_that_was_rotated_away_is_opened_again(tmp_path: Path) -> None:
