@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -167,14 +167,15 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 def _tell_times(terminalreporter: Any) -> None:
     """Where a run of everything spent its time: seconds of all workers by folder of tests."""
-    seconds: Counter[str] = Counter()
+    seconds: defaultdict[str, float] = defaultdict(float)
     for reports in terminalreporter.stats.values():
         for report in reports:
             if isinstance(report, pytest.TestReport):
                 parts = report.nodeid.partition("::")[0].split("/")
                 seconds["/".join(parts[1 : 3 if parts[1] == "unit" else 2])] += report.duration
     if sum(seconds.values()) > 60.0:
-        told = ", ".join(f"{name} {spent:.0f}" for name, spent in seconds.most_common())
+        longest = sorted(seconds.items(), key=lambda item: -item[1])
+        told = ", ".join(f"{name} {spent:.0f}" for name, spent in longest)
         terminalreporter.write_line(f"SECONDS BY FOLDER: {told}")
 
 

@@ -22,7 +22,7 @@ def rows() -> list[tuple[str, str, str, str]]:
     found = [(f"{a}.{b}", *rest) for a, b, *rest in _ROW.findall(text)]
     table_lines = [line for line in text.splitlines() if re.match(r"\| \d", line)]
     assert len(found) == len(table_lines)
-    return found  # type: ignore[return-value]  # the regular expression has five groups
+    return found  # the regular expression has five groups
 
 
 def _is_path(word: str) -> bool:

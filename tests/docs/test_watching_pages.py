@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import cast
 
 import click
 import pytest
@@ -32,7 +31,7 @@ def test_every_command_is_there(name: str) -> None:
         if group == "db":  # Flask-Migrate's
             continue
         if isinstance(found, click.Group):
-            if command not in cast(click.Group, found).commands:
+            if command not in found.commands:
                 missing.append(f"{group} {command}")
         elif found is None:
             missing.append(f"{group} {command}")

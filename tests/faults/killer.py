@@ -123,7 +123,7 @@ def set_clock(path: Path) -> None:
         except (FileNotFoundError, ValueError):
             return real(clock)
 
-    SystemClock.now = now  # type: ignore[method-assign]  # that is the point
+    SystemClock.now = now  # type: ignore[method-assign,assignment]  # that is the point
 
 
 def create_app() -> GatewayApp:

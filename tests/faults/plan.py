@@ -55,7 +55,9 @@ def rules(seed: int, requests: int) -> list[dict[str, Any]]:
     for kind in kinds():
         mine = [number for number, dealt_kind in dealt.items() if dealt_kind == kind]
         left = [number - sum(other < number for other in taken) for number in mine]
-        rule = {"route": "POST /orders", "fault": kind, "nth": left, "profile": PROFILE}
+        rule: dict[str, Any] = {
+            "route": "POST /orders", "fault": kind, "nth": left, "profile": PROFILE,
+        }
         if "hang" in kind:
             rule["seconds"] = HANG_SECONDS
         plan.append(rule)

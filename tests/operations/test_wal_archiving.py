@@ -23,6 +23,7 @@ from utils.config import ROOT
 
 BIN = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), Path("/usr/bin"))
 NOBODY = 65534
+POSTGRES_USER = NOBODY if os.geteuid() == 0 else None  # it refuses to run as root
 
 pytestmark = [
     pytest.mark.postgres,
@@ -48,10 +49,9 @@ class Cluster:
                 os.chown(one, NOBODY, NOBODY)
 
     def tool(self, name: str, *arguments: str) -> None:
-        identity = {"user": NOBODY, "group": NOBODY} if os.geteuid() == 0 else {}
         done = subprocess.run(
             [str(BIN / name), *arguments], cwd=self.folder, capture_output=True, text=True,
-            check=False, timeout=60, **identity,
+            check=False, timeout=60, user=POSTGRES_USER, group=POSTGRES_USER,
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -92,7 +92,7 @@ def _running(folder: Path) -> Iterator[Cluster]:
     yield made
     subprocess.run(
         [str(BIN / "pg_ctl"), "-D", str(made.data), "-m", "immediate", "stop"], check=False,
-        capture_output=True, **({"user": NOBODY, "group": NOBODY} if os.geteuid() == 0 else {}),
+        capture_output=True, user=POSTGRES_USER, group=POSTGRES_USER,
     )
 
 

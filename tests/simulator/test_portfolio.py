@@ -165,10 +165,11 @@ def test_margin_details(b: XtsClient) -> None:
 def test_brokerage(b: XtsClient) -> None:
     row = {"exchangeSegment": 1, "exchangeInstrumentID": RELIANCE, "productType": "MIS",
            "orderSide": "BUY", "orderQty": 10, "orderPrice": 1250}  # fmt: skip
-    body = {"clientID": STARS, "brokerageOrderInformation": [row]}
+    body: dict[str, object] = {"clientID": STARS, "brokerageOrderInformation": [row]}
     result = b.call("POST", "/user/calculatebrokerage", json=body).json()["result"]
     assert result["Total"] > result["Brokerage"] > 0
-    for wrong in ([], [{}]):
+    wrongs: tuple[list[object], ...] = ([], [{}])
+    for wrong in wrongs:
         body["brokerageOrderInformation"] = wrong
         assert b.call("POST", "/user/calculatebrokerage", json=body).status_code == 400
 

@@ -27,7 +27,8 @@ class Block:
 def blocks(path: Path) -> tuple[Block, ...]:
     """The fenced blocks of a document, in order."""
     found: list[Block] = []
-    language, begin, lines = "", 0, []
+    lines: list[str] = []
+    language, begin = "", 0
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         fence = line.strip()
         if begin and fence == "```":

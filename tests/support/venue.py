@@ -150,7 +150,9 @@ class VenueBroker(Broker):
         if not self.venue.accepts(self.account, self._session):
             raise SessionExpired("Invalid Token", code="e-session-0007")
 
-    def reserve(self, operation: Operation, *, priority: Priority, deadline: Deadline) -> Slot:
+    def reserve(
+        self, operation: Operation, *, priority: Priority, deadline: Deadline, wait: bool = True
+    ) -> Slot:
         raise NotImplementedError
 
     def place(self, order: OrderRequest, tag: str, *, slot: Slot, deadline: Deadline) -> str:

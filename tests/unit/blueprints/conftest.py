@@ -80,16 +80,28 @@ def settings(**changes: Any) -> Any:
 class FakeGateway:
     """The services that the HTTP layer calls, each a recorder."""
 
+    orders: Recorder
+    smart_orders: Recorder
+    baskets: Recorder
+    portfolio: Recorder
+    market_data: Recorder
+    symbols: Recorder
+    master_contract: Recorder
+    sessions: Recorder
+    registry: Recorder
+    idempotency: Recorder
+    health: Recorder
+    alarms: Recorder
+    live_figures: Recorder
+    kill_switch: Recorder
+    strategies: Recorder
+
     def __init__(self, **changes: Any) -> None:
         self.settings = settings(**changes)
         self.state_dir = Path("/nonexistent")
         self.access = SimpleNamespace(authenticate_key=KEYS.get)
         self.accounts = Accounts()
-        for name in (
-            "orders", "smart_orders", "baskets", "portfolio", "market_data", "symbols",
-            "master_contract", "sessions", "registry", "idempotency", "health", "alarms",
-            "live_figures", "kill_switch", "strategies",
-        ):  # fmt: skip
+        for name in FakeGateway.__annotations__:
             setattr(self, name, Recorder())
 
     def forget(self) -> None:

@@ -46,7 +46,7 @@ def test_ready_is_decided_by_the_storage_and_tells_no_detail(
 ) -> None:
     answer = served(gateway, *checks).get("/health/ready", environ_base=ELSEWHERE)
     assert answer.status_code == code
-    assert list(answer.json) == ["status"]
+    assert list(answer.get_json()) == ["status"]
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_out_of_the_sandbox_no_answer_says_sandbox() -> None:
     gateway.orders.answers["place"] = Placed("REF1", "1001")
     app = Flask("live")
     blueprints.register(app, gateway)  # type: ignore[arg-type]
-    body = app.test_client().post("/api/v1/placeorder", json=ORDER).json
+    body = app.test_client().post("/api/v1/placeorder", json=ORDER).text
     assert "sandbox" not in body
 
 

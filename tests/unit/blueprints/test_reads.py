@@ -429,16 +429,16 @@ def test_the_journal_of_an_order(client: FlaskClient, gateway: FakeGateway) -> N
     )  # fmt: skip
     event = SimpleNamespace(at=AT, cause="request", message="", state="received")
     gateway.orders.answers["journal"] = JournalView(
-        "jainam_prop", intent, (event,)
-    )  # type: ignore[arg-type]
+        "jainam_prop", intent, (event,)  # type: ignore[arg-type]
+    )
     data = client.get(f"/api/v1/orders/REF?apikey={READ}").json["data"]
     assert data["order"]["state"] == "accepted"
     assert data["order"]["account"] == "jainam_prop"
     assert data["events"][0]["at"] == "2026-11-20T10:15:00.000+05:30"
     assert data["children"] == []
     gateway.orders.answers["journal"] = JournalView(
-        "jainam_prop", None, (), (intent,)
-    )  # type: ignore[arg-type]
+        "jainam_prop", None, (), (intent,)  # type: ignore[arg-type]
+    )
     data = client.get(f"/api/v1/orders/PARENT?apikey={READ}").json["data"]
     assert data["order"] is None
     assert [child["reference"] for child in data["children"]] == ["REF"]

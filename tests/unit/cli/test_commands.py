@@ -503,9 +503,9 @@ def test_orders_are_settled_by_hand(shell: Shell) -> None:
     assert "is known" in shell.ok("orders", "open")
     today = at.date().isoformat()
     assert "last 90 days are kept" in shell.fails("orders", "prune", "--before", today)
-    shell.stack.clock.advance(91 * 86_400)
+    shell.downloads.clock.advance(91 * 86_400)
     assert shell.ok("orders", "prune", "--before", today) == "0 orders were deleted.\n"
-    shell.stack.clock.advance(86_400)
+    shell.downloads.clock.advance(86_400)
     tomorrow = (at.date() + timedelta(days=1)).isoformat()
     assert shell.ok("orders", "prune", "--before", tomorrow) == "1 orders were deleted.\n"
 

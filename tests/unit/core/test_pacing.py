@@ -226,7 +226,8 @@ def start(paced: Pacer, clock: ManualClock, priority: Priority, results: list[ob
 
 
 def test_exits_go_first_then_entries_then_reads_each_in_order() -> None:
-    clock, store, results = RealClock(), Blocked(), []
+    clock, store = RealClock(), Blocked()
+    results: list[object] = []
     paced = pacer(clock, [ALL], store, queue_wait=20.0)
     threads = []
     for number, (priority, operation) in enumerate(
@@ -250,7 +251,8 @@ def test_exits_go_first_then_entries_then_reads_each_in_order() -> None:
 
 
 def test_newcomer_does_not_overtake_those_who_wait() -> None:
-    clock, store, results = RealClock(), Blocked(), []
+    clock, store = RealClock(), Blocked()
+    results: list[object] = []
     paced = pacer(clock, [ALL], store, queue_wait=20.0)
     first = start(paced, clock, Priority.ENTRY, results)
     until(lambda: store.announced[Priority.ENTRY] == 1)
@@ -264,7 +266,8 @@ def test_newcomer_does_not_overtake_those_who_wait() -> None:
 
 
 def test_full_queue_refuses_at_once_but_makes_room_for_an_exit() -> None:
-    clock, store, results = RealClock(), Blocked(), []
+    clock, store = RealClock(), Blocked()
+    results: list[object] = []
     paced = pacer(clock, [ALL], store, queue_wait=20.0, queue_size=2)
     entry = start(paced, clock, Priority.ENTRY, results)
     until(lambda: store.announced[Priority.ENTRY] == 1)
@@ -284,7 +287,8 @@ def test_full_queue_refuses_at_once_but_makes_room_for_an_exit() -> None:
 
 
 def test_line_that_is_too_long_to_be_served_in_time_is_refused_at_once() -> None:
-    clock, results = RealClock(), []
+    clock = RealClock()
+    results: list[object] = []
     paced = pacer(
         clock, [Limit("one", frozenset({Operation.PLACE}), 1, 0.3)], MemorySlotStore(clock),
         queue_wait=0.5,
@@ -303,7 +307,8 @@ def test_line_that_is_too_long_to_be_served_in_time_is_refused_at_once() -> None
 
 
 def test_sixteen_threads_are_all_served_in_time() -> None:
-    clock, results = RealClock(), []
+    clock = RealClock()
+    results: list[object] = []
     paced = pacer(clock, [Limit("ten", frozenset({Operation.PLACE}), 10, 0.2)])
     started = time.monotonic()
     threads = [start(paced, clock, Priority.ENTRY, results) for _ in range(26)]
@@ -334,7 +339,8 @@ class Broken(MemorySlotStore):
 
 
 def test_callers_take_turns_however_many_requests_one_of_them_has() -> None:
-    clock, store, results = RealClock(), Blocked(), []
+    clock, store = RealClock(), Blocked()
+    results: list[object] = []
     who = threading.local()
     paced = pacer(clock, [ALL], store, queue_wait=20.0, caller=lambda: who.name)
     served: list[str] = []
@@ -361,7 +367,8 @@ def test_callers_take_turns_however_many_requests_one_of_them_has() -> None:
 
 
 def test_seats_are_those_of_the_process_not_of_one_limit() -> None:
-    clock, store, results = RealClock(), Blocked(), []
+    clock, store = RealClock(), Blocked()
+    results: list[object] = []
     room = WaitingRoom(2)
     limits = [
         Limit(name, frozenset({operation}), 1, 1.0)
@@ -432,7 +439,8 @@ def test_storage_that_fails_after_the_call_does_not_cost_its_answer() -> None:
 
 def test_two_pacers_on_files_let_the_exit_go_first(tmp_path: Path) -> None:
     """Two stores on the same files are two processes, as far as their locks are concerned."""
-    clock, results = RealClock(), []
+    clock = RealClock()
+    results: list[object] = []
     limit = Limit("one", frozenset({Operation.PLACE, Operation.CANCEL}), 1, 0.25)
     one, two = (
         pacer(clock, [limit], FileSlotStore(tmp_path, clock), queue_wait=20.0) for _ in range(2)

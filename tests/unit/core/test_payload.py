@@ -57,7 +57,7 @@ def test_numbers_stay_exact_and_odd_words_are_read(raw: bytes, meant: object) ->
     lambda raw: raw.replace(b"12.05", b"12.", 1), lambda raw: b"\xff\xfe\xfd" + raw,
     lambda raw: raw.replace(b"id", b"i\x01", 1), lambda raw: b"", lambda raw: b"[" * 200_000,
 ])  # fmt: skip
-def test_an_answer_that_is_damaged_is_no_json(damage) -> None:  # type: ignore[no-untyped-def]
+def test_an_answer_that_is_damaged_is_no_json(damage) -> None:
     with pytest.raises((ValueError, RecursionError)):
         payload.decode(damage(json.dumps([ROW] * 50).encode()))
 
@@ -102,7 +102,7 @@ def test_only_what_is_new_in_a_book_is_read_anew() -> None:
     lambda raw: raw.replace(b"id", b"i\x01", 1), lambda raw: raw.replace(b"id", b"i\xff", 1),
     lambda raw: raw.replace(b"}, {", b"} {", 1), lambda raw: b'{"a":' * 200_000,
 ])  # fmt: skip
-def test_a_book_that_is_damaged_is_no_json_however_often_it_was_read(damage) -> None:  # type: ignore[no-untyped-def]
+def test_a_book_that_is_damaged_is_no_json_however_often_it_was_read(damage) -> None:
     reader = payload.Rereader()
     raw = json.dumps({"type": "success", "result": [ROW, ROW]}).encode()
     reader.decode(raw)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import multiprocessing
 import os
 import random
@@ -282,7 +283,7 @@ def test_lock_that_is_gone_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     with monkeypatch.context() as patched:
         patched.setattr(slots, "_flock", lambda *_: -1)
-        patched.setattr(slots.fcntl, "flock", fails)
+        patched.setattr(fcntl, "flock", fails)
         with pytest.raises(SlotsUnavailable, match="locks"):
             store.acquire([SECOND], Priority.ENTRY, 3)
     granted(store.acquire([SECOND], Priority.ENTRY, 3))

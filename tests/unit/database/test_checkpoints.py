@@ -56,7 +56,7 @@ def test_a_log_too_long_is_finished_while_writers_wait(
     made = checkpoints.Checkpoints(sqlite._connect_apart, lambda: 0, sqlite._alone)
     with sqlite.write() as conn:
         conn.exec_driver_sql("PRAGMA wal_autocheckpoint=0")
-    conn = sqlite._connect_apart()
+    apart = sqlite._connect_apart()
     asked = []
     with sqlite.read() as reader:
         reader.exec_driver_sql("SELECT * FROM flags").all()
@@ -72,12 +72,12 @@ def test_a_log_too_long_is_finished_while_writers_wait(
                 pass
 
         made._alone = Alone
-        made.copy(conn)
+        made.copy(apart)
     assert asked == [True]
     grown = log_of(sqlite).stat().st_size
     write(sqlite, 1)
     assert log_of(sqlite).stat().st_size == grown  # the log began anew
-    conn.close()
+    apart.close()
 
 
 def test_storage_that_fails_is_logged_and_tried_again(
@@ -85,7 +85,7 @@ def test_storage_that_fails_is_logged_and_tried_again(
 ) -> None:
     connect, failures = sqlite._connect_apart, iter([True])
 
-    def fails_first():  # type: ignore[no-untyped-def]
+    def fails_first():
         made = connect()
         if next(failures, False):
             made.close()

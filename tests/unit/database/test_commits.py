@@ -45,7 +45,7 @@ class Counted:
             yield conn
 
 
-def flag(name: str):  # type: ignore[no-untyped-def]
+def flag(name: str):
     def work(conn: Connection) -> str:
         if name.startswith("bad"):
             flags.set_flag(conn, f"half-{name}", "1", at=NOON, by="me")
@@ -65,7 +65,7 @@ def queued(commits: Commits, count: int) -> None:
     wait_until(lambda: len(commits._queue) == count)
 
 
-def start(commits: Commits, write: Counted, pool: ThreadPoolExecutor, wanted: dict[str, bool]):  # type: ignore[no-untyped-def]
+def start(commits: Commits, write: Counted, pool: ThreadPoolExecutor, wanted: dict[str, bool]):
     """One work commits behind the closed door while the others come; what became of each."""
     write.door.clear()
     running = {"first": pool.submit(commits.run, flag("first"))}

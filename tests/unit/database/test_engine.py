@@ -18,7 +18,7 @@ from tests.support.databases import NOON, postgres_database, sqlite_database
 
 
 @pytest.fixture
-def sqlite(tmp_path: Path):  # type: ignore[no-untyped-def]
+def sqlite(tmp_path: Path):
     with sqlite_database(tmp_path) as made:
         yield made
 

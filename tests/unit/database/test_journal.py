@@ -119,7 +119,7 @@ def test_no_state_leads_to_itself_and_settled_ones_stay() -> None:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
+def shared(tmp_path_factory: pytest.TempPathFactory):
     with sqlite_database(tmp_path_factory.mktemp("journal")) as made:
         yield made, add_account(made), iter(range(1, 1_000_000))
 

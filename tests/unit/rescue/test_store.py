@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -118,16 +119,17 @@ def test_the_journal_tells_which_orders_may_still_work(database: Database, store
     )
     now = datetime.now(UTC)
     with database.write() as conn:
-        for number, change in enumerate((
+        changes: tuple[dict[str, Any], ...] = (
             {"created_at": now},
             {"created_at": now, "book_state": "OPEN", "broker_order_id": "77"},
             {"created_at": now, "book_state": "FILLED"},
             {"created_at": now, "state": IntentState.REJECTED},
             {"created_at": now - timedelta(days=3)},
             {"created_at": now, "kind": IntentKind.CANCEL, "tag": ""},
-        )):
-            tag = {"tag": f"T{number}"} if "tag" not in change else {}
-            journal.new_intent(conn, replace(base, reference=f"R{number}", **{**tag, **change}))
+        )
+        for number, change in enumerate(changes):
+            change = {"reference": f"R{number}", "tag": f"T{number}", **change}
+            journal.new_intent(conn, replace(base, **change))
     found = store.orders_without_end("jainam_prop")
     assert [(row["reference"], row["broker_order_id"]) for row in found] == [
         ("R0", None), ("R1", "77")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -150,7 +151,7 @@ def test_the_default_account(stack: Stack, main_database: Database, tmp_path: Pa
     ],
 )
 def test_bad_accounts_are_refused_by_field(
-    stack: Stack, changes: dict[str, object], fields: set[str]
+    stack: Stack, changes: dict[str, Any], fields: set[str]
 ) -> None:
     with pytest.raises(InvalidRequest) as caught:
         stack.accounts.add(stack.user(), new(**changes))

@@ -49,7 +49,7 @@ def test_defect_15_buys_are_accepted_before_sells_are_sent_and_rows_stand_in_ord
             )
         return original(order, tag, **kwargs)  # type: ignore[arg-type]
 
-    broker.place = watching  # type: ignore[method-assign,assignment]
+    broker.place = watching  # type: ignore[method-assign]
     rows = basket(trader, drafts)
     assert rows == [("INFY", quantity, GOOD) for quantity in (1, 2, 3, 4, 5)]
     assert accepted_before_sells == [3]

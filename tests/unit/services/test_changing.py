@@ -243,7 +243,8 @@ def test_a_client_order_id_names_only_ones_own_order(trader: Trader) -> None:
     first = orders.place(trader.principal, trader.account, limit, provenance=mine)
     second = orders.place(ben, trader.account, limit, provenance=mine)
     assert orders.cancel(trader.principal, None, "1").order_id == first.order_id
-    assert orders.journal(ben, "1").intent.reference == second.reference
+    known = orders.journal(ben, "1").intent
+    assert known is not None and known.reference == second.reference
     assert trader.venue.row(second.order_id).state is OrderState.OPEN
 
 

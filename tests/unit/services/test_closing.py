@@ -76,7 +76,7 @@ def test_a_refused_cancel_does_not_stop_the_others(trader: Trader) -> None:
             trader.venue.fill(first)
         return original(order_id, **kwargs)  # type: ignore[arg-type]
 
-    broker.cancel = cancel  # type: ignore[method-assign,assignment]
+    broker.cancel = cancel  # type: ignore[method-assign]
     result = trader.desk.baskets.cancel_all(trader.principal, trader.account)
     assert [row.status for row in result.children] == [BAD, GOOD]
     assert (result.cancelled, result.failed) == ([second], [first])
@@ -163,7 +163,7 @@ def test_defect_06_each_position_has_its_own_result(trader: Trader) -> None:
             raise faults[order.instrument.token]
         return original(order, tag, **kwargs)  # type: ignore[arg-type]
 
-    broker.place = place  # type: ignore[method-assign,assignment]
+    broker.place = place  # type: ignore[method-assign]
     rows = {row.symbol: row for row in close_all(trader)}
     assert {symbol: row.status for symbol, row in rows.items()} == {
         "INFY": BAD, "TCS": OPEN, "BANKNIFTY26NOVFUT": GOOD,

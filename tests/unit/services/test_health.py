@@ -31,7 +31,7 @@ def service(
 ) -> HealthService:
     accounts = [SimpleNamespace(broker="jainam_prop", status=one) for one in statuses]
     return HealthService(
-        database or Database(),
+        database or Database(),  # type: ignore[arg-type]
         ManualClock(),
         SimpleNamespace(all=lambda: accounts),  # type: ignore[arg-type]
         SimpleNamespace(  # type: ignore[arg-type]

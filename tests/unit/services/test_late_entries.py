@@ -185,10 +185,10 @@ def test_what_cannot_be_read_or_written_is_told_and_holds_nothing_up(
     make_trader: MakeTrader, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     trader = make_trader()
-    ours = {"account_id": trader.account.id, "user_id": trader.principal.user_id}
     dead = LateEntries(tmp_path / "late")
     dead.add(replace(ENTRY, intent=replace(INTENT, account_id=4711, reference="R-0", tag="T-0")))
-    dead.add(replace(ENTRY, intent=replace(INTENT, **ours)))
+    ours = replace(INTENT, account_id=trader.account.id, user_id=trader.principal.user_id)
+    dead.add(replace(ENTRY, intent=ours))
     os.pwrite(dead._file, b'{"intent": {"reference": "R-to', dead._used)
     os.close(dead._file)
     trader.desk.reconciler.run_once()

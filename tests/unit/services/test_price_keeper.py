@@ -71,12 +71,14 @@ def test_what_cannot_be_read_is_left_to_the_next_look(trader: Trader, clock: Man
     assert look(trader) == (2, 3)
 
 
-def test_the_thread_reads_while_somebody_looks_and_ends_when_told(trader: Trader) -> None:
+def test_the_thread_reads_while_somebody_looks_and_ends_when_told(
+    trader: Trader, clock: ManualClock
+) -> None:
     keeper = trader.desk.price_keeper
     keeper.start()
     try:
         look(trader)
-        trader.clock.advance(EVERY)
+        clock.advance(EVERY)
         wait_until(lambda: trader.venue.calls("quotes") >= 2)
     finally:
         keeper.close()

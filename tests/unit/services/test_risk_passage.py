@@ -128,7 +128,7 @@ def test_orders_at_the_same_time_do_not_slip_past_a_limit_together(
     limit(traders[0], max_position_quantity="50")
     traders[1].clock.sleep(0.6)  # the other process sees the change
     order = draft(quantity=10, **PRICE_100)
-    outcomes = both(*[lambda t=t: place(t, order) for t in traders * 4])  # type: ignore[misc]
+    outcomes = both(*[lambda t=t: place(t, order) for t in traders * 4])
     assert sorted(outcomes) == ["RiskLimit"] * 3 + ["sent"] * 5
     assert sum(row.quantity for row in traders[0].venue.book) == 50
 

@@ -76,7 +76,7 @@ def test_the_secret_key_moves_what_it_sealed(database: Database, clock: ManualCl
         conn.exec_driver_sql("UPDATE accounts SET credentials = ?", (
             accounts.seal_secrets(before.vault, {"market_api_key": Secret("canary-market-key")}),
         ))
-        session = Session({"interactive": Secret("canary-token")}, {}, NOON, None)
+        session = Session({"interactive": Secret("canary-token")}, {}, NOON, NOON)
         broker_sessions.save_session(conn, account, session, before.vault)
     with pytest.raises(Conflict, match="no rotation to finish"):
         before.secrets.finish("SECRET_KEY")

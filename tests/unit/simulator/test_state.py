@@ -101,7 +101,7 @@ def test_only_what_changed_is_written(path: Path, times: Times) -> None:
     written: list[Any] = []
     store = run.keeper._store
     assert store is not None
-    store.write = written.extend  # type: ignore[method-assign]
+    store.write = written.extend  # type: ignore[method-assign,assignment]
     run.save()
     assert written == []
     order = run.place()

@@ -136,7 +136,7 @@ def test_two_brokers_live_side_by_side(
     rows = {name: load(database, source, name, tmp_path)["rows"]
             for name, source in sources.items()}
     with database.symbols() as conn:
-        counted = dict(conn.exec_driver_sql(
+        counted: dict[str, int] = dict(conn.exec_driver_sql(
             "SELECT broker, count(*) FROM symbol_token GROUP BY broker"
         ).fetchall())
     assert counted == rows

@@ -163,7 +163,7 @@ def test_the_next_one_tells_what_came_and_went(bench: Bench) -> None:
     ({"shares": 100, "options": 100, "bad": 60}, "could not be read"),
 ])
 def test_an_implausible_contract_is_refused_unless_forced(
-    bench: Bench, options: dict[str, int], words: str
+    bench: Bench, options: dict[str, Any], words: str
 ) -> None:
     bench.load(shares=100, options=100)
     job = bench.load(**options)

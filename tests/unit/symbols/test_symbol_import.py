@@ -41,7 +41,7 @@ def test_an_import_replaces_the_broker_s_rows_and_no_others(database: Database) 
     assert load(database, contract(200, lot=30), "jainam_prop") == 2
     reader = SymbolReader(database)
     with database.symbols() as conn:
-        live = dict(conn.exec_driver_sql(
+        live: dict[str, int] = dict(conn.exec_driver_sql(
             "SELECT broker, count(*) FROM symbol_token GROUP BY broker"
         ).fetchall())
         generations = conn.exec_driver_sql(

@@ -88,7 +88,7 @@ class TestDefaults:
 
     def test_an_unknown_field_is_refused(self) -> None:
         with pytest.raises(ValueError, match="prot"):
-            Settings(prot=5001)
+            Settings(prot=5001)  # type: ignore[call-arg]
 
 
 class TestLayers:

@@ -120,7 +120,9 @@ class PaperBroker(Broker):
     def logout(self, session: Session) -> None:
         raise NotSupported("paper has no logout")
 
-    def reserve(self, operation: Operation, *, priority: Priority, deadline: Deadline) -> Slot:
+    def reserve(
+        self, operation: Operation, *, priority: Priority, deadline: Deadline, wait: bool = True
+    ) -> Slot:
         raise NotSupported("paper meters nothing")
 
     def place(self, order: OrderRequest, tag: str, *, slot: Slot, deadline: Deadline) -> str:
