@@ -222,13 +222,15 @@ class MasterContractService:
         except Exception as error:
             log.exception("loading the master contract of %s failed", broker)
             answer = {"error": f"an unexpected {type(error).__name__}", "kind": "internal_error"}
-        failed = "error" in answer
-        try:
-            with self._database.write() as conn:
-                state = JobState.FAILED if failed else JobState.DONE
-                jobs.finish(conn, job.id, state, answer, at=self._clock.now())
-        except StorageError as error:
-            log.error("the end of download %s can't be recorded: %s", job.id, error)
+        self._end_job(job, answer)
+        for process in tidying:
+            _end(process, patience=_TIDYING)
+        with self._lock:
+            self._threads.pop(job.id, None)
+
+    def _end_job(self, job: Job, answer: dict[str, Any]) -> None:
+        """Tell how it ended: first the alarm, for whoever sees the job over looks at that too."""
+        broker, failed = job.subject, "error" in answer
         if failed:
             message = str(answer["error"])
             log.error("the master contract of %s was not loaded: %s", broker, message)
@@ -236,10 +238,12 @@ class MasterContractService:
         else:
             log.info("the master contract of %s is loaded: %s rows", broker, answer["rows"])
             self._alarms.close(ALARM, broker)
-        for process in tidying:
-            _end(process, patience=_TIDYING)
-        with self._lock:
-            self._threads.pop(job.id, None)
+        try:
+            with self._database.write() as conn:
+                state = JobState.FAILED if failed else JobState.DONE
+                jobs.finish(conn, job.id, state, answer, at=self._clock.now())
+        except StorageError as error:
+            log.error("the end of download %s can't be recorded: %s", job.id, error)
 
     def _load(
         self, job: Job, force: bool, tidying: list[subprocess.Popen[str]]
