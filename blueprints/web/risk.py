@@ -96,4 +96,3 @@ def square_off() -> Page:
     reports = switch.square_off(visitor(), **_whence())
     accounts = gateway().accounts.all()
     return _page(next(iter(accounts), None), reports=reports)
-
