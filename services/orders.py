@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from broker.base import Clock, Deadline, Priority
 from database import journal
+from database.journal import Intent
 from services.access import Principal
 from services.accounts import Account
 from services.changing import Changer
@@ -169,6 +170,15 @@ class OrderService:
         if not children:
             raise NotFoundHere(f"Order {key} not found.")
         return JournalView(labels[children[0].account_id], None, (), tuple(children))
+
+    def without_outcome(self, account: Account) -> list[Intent]:
+        """What was wished for this account and has no outcome yet, the oldest first.
+
+        New orders and changes that wait for their turn, are being sent, or were sent without an
+        answer. No book of the broker shows these. `Unavailable` when the journal cannot be read.
+        """
+        with self._recorder.reading() as conn:
+            return journal.open_intents(conn, account_id=account.id)
 
     def told(
         self, account: Account, provenance: Provenance, deadline: Deadline

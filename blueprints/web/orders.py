@@ -16,6 +16,11 @@ from services.portfolio import OrderView
 from services.vocabulary import BrokerError
 from utils.clock import ist
 
+_FATES = {
+    "received": "waits for its turn",
+    "sending": "is being sent",
+    "unknown": "was sent, and its outcome is not known; the broker's book is searched for it",
+}
 _TONES = {"FILLED": "good", "REJECTED": "bad", "CANCELLED": "soft", "UNRECOGNISED": "bad"}
 
 
@@ -45,13 +50,29 @@ def _row(order: OrderView) -> dict[str, Any]:
 
 
 def _book(account: Account) -> dict[str, Any]:
-    """The rows of one account's book, or the sentence that says why it can't be read."""
+    """What no book shows yet, and the rows of the account's book, or why it can't be read."""
+    shown: dict[str, Any] = {"open_wishes": [], "problem": None, "orders": []}
     try:
-        orders = gateway().portfolio.orders(account)
+        shown["open_wishes"] = _open_wishes(account)
+        newest_first = sorted(gateway().portfolio.orders(account), key=_age, reverse=True)
+        shown["orders"] = [_row(order) for order in newest_first]
     except (BrokerError, ServiceError) as error:
-        return marked({"problem": error.message, "orders": []})
-    newest_first = sorted(orders, key=_age, reverse=True)
-    return marked({"problem": None, "orders": [_row(order) for order in newest_first]})
+        shown["problem"] = error.message
+    return marked(shown)
+
+
+def _open_wishes(account: Account) -> list[dict[str, str]]:
+    """The orders and changes without an outcome, in words."""
+    return [
+        {
+            "time": f"{ist(wish.created_at):%H:%M:%S}",
+            "what": f"{wish.side} {wish.quantity} {wish.symbol}" if wish.kind.value == "place"
+            else f"{wish.kind.value} of order {wish.target_order_id}",
+            "fate": _FATES[wish.state.value],
+            "reference": wish.reference,
+        }
+        for wish in gateway().orders.without_outcome(account)
+    ]
 
 
 def _age(order: OrderView) -> tuple[Any, ...]:

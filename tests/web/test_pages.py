@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,7 @@ def _see_and_cancel_orders(page: Page, served: Served, key: str) -> None:
     )
     assert filled["status"] == "success", filled
     quote = client.quotes(symbol="INFY", exchange="NSE")["data"]["ltp"]
+    _see_what_no_book_shows_yet(page, served, client)
     resting = client.placeorder(
         strategy="web", symbol="INFY", action="BUY", exchange="NSE", quantity=2,
         price_type="LIMIT", price=round(quote * 0.95, 1),
@@ -193,6 +195,22 @@ def _see_and_cancel_orders(page: Page, served: Served, key: str) -> None:
     second.get_by_role("button", name="Cancel").click()
     _note(page).to_contain_text("accepted")
     expect(second.get_by_text("cancelled", exact=True)).to_be_visible(timeout=10_000)
+
+
+def _see_what_no_book_shows_yet(page: Page, served: Served, client: openalgo.api) -> None:
+    """The broker is slow: the page tells of the order all the same."""
+    served.simulator.faults({"route": "POST /orders", "fault": "slow", "seconds": 4.0})
+    with ThreadPoolExecutor(1) as elsewhere:
+        sent = elsewhere.submit(
+            client.placeorder, strategy="web", symbol="SBIN", action="BUY", exchange="NSE",
+            quantity=7,
+        )
+        waiting = page.get_by_role("status").filter(has_text="Do not repeat these")
+        expect(waiting).to_contain_text(re.compile(r"BUY 7 SBIN is being sent \(\w{26}\)\."))
+        order = sent.result()
+    served.simulator.faults()
+    expect(page.get_by_role("row").filter(has_text=order["orderid"])).to_be_visible()
+    expect(waiting).to_have_count(0)
 
 
 def _see_that_polling_disturbs_nobody(page: Page, order_id: str) -> None:

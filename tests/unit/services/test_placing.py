@@ -208,6 +208,10 @@ def test_what_the_book_does_not_show_stays_unknown_and_is_told_with_its_referenc
     assert trader.venue.calls("place") == 1
     assert trader.venue.calls("orders") >= 3
     assert clock.monotonic() - began <= 10.0
+    (waiting,) = trader.desk.orders.without_outcome(trader.account)
+    assert (waiting.reference, waiting.state) == (error.reference, IntentState.UNKNOWN)
+    place(trader)
+    assert trader.desk.orders.without_outcome(trader.account) == [waiting]
 
 
 def test_a_book_that_cannot_be_read_proves_nothing(trader: Trader) -> None:
