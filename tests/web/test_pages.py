@@ -300,7 +300,7 @@ PAGES = (
 
 
 def test_the_pages_fit_a_phone(browser: Browser, reader: Served) -> None:
-    """Nothing is wider than the screen, and an order can be cancelled without scrolling."""
+    """Nothing is wider than the screen, and no button is out of sight at its side."""
     context = browser.new_context(base_url=reader.url, viewport={"width": 390, "height": 800})
     tab = context.new_page()
     _log_in(tab)
@@ -308,6 +308,7 @@ def test_the_pages_fit_a_phone(browser: Browser, reader: Served) -> None:
         tab.goto(path)
         overflow = tab.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert overflow <= 0, path
+        _see_that_buttons_are_in_sight(tab)
     client = openalgo.api(api_key=reader.new_key("asha", "trade"), host=reader.url)
     quote = client.quotes(symbol="INFY", exchange="NSE")["data"]["ltp"]
     resting = client.placeorder(
@@ -315,12 +316,16 @@ def test_the_pages_fit_a_phone(browser: Browser, reader: Served) -> None:
         price_type="LIMIT", price=round(quote * 0.95, 1),
     )  # fmt: skip
     tab.goto("/orders")
-    cancel = tab.locator(f"#cancel-{resting['orderid']}")
-    expect(cancel).to_be_visible()
-    box = cancel.bounding_box()
-    assert box is not None
-    assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+    expect(tab.locator(f"#cancel-{resting['orderid']}")).to_be_visible()
+    _see_that_buttons_are_in_sight(tab)
     context.close()
+
+
+def _see_that_buttons_are_in_sight(page: Page) -> None:
+    for button in page.locator("main").get_by_role("button").all():
+        box = button.bounding_box()
+        assert box is not None
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 390, (page.url, button)
 
 
 def test_a_page_that_cannot_be_refreshed_says_so(browser: Browser, reader: Served) -> None:
