@@ -19,7 +19,7 @@ from utils.clock import ist
 _FATES = {
     "received": "waits for its turn",
     "sending": "is being sent",
-    "unknown": "was sent, and its outcome is not known; the broker's book is searched for it",
+    "unknown": "was sent, and its outcome is not known",
 }
 _TONES = {"FILLED": "good", "REJECTED": "bad", "CANCELLED": "soft", "UNRECOGNISED": "bad"}
 
@@ -65,7 +65,7 @@ def _open_wishes(account: Account) -> list[dict[str, str]]:
     """The orders and changes without an outcome, in words."""
     return [
         {
-            "time": f"{ist(wish.created_at):%H:%M:%S}",
+            "time": f"{ist(wish.created_at):%d-%b %H:%M:%S}",
             "what": f"{wish.side} {wish.quantity} {wish.symbol}" if wish.kind.value == "place"
             else f"{wish.kind.value} of order {wish.target_order_id}",
             "fate": _FATES[wish.state.value],
