@@ -10,8 +10,9 @@ import pytest
 from broker.models import OrderType
 from database.engine import Database
 from services.order_models import Placed
+from tests.support.backups import Kept
 from tests.support.clocks import ManualClock
-from tests.support.databases import sqlite_database
+from tests.support.databases import KINDS, scratch_database, sqlite_database
 from tests.support.reconciling import place
 from tests.support.stacks import Stack, new_venue
 from tests.support.trading import Trader
@@ -58,3 +59,19 @@ def trader(main_database: Database, tmp_path: Path, clock: ManualClock) -> Trade
 def resting(trader: Trader) -> Placed:
     """An order of the account that rests in the market."""
     return place(trader, order_type=OrderType.LIMIT, price="100")
+
+
+@pytest.fixture(params=KINDS)
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
+    (tmp_path / "db").mkdir()
+    with scratch_database(request.param, tmp_path / "db", upgraded=request.param == "sqlite") as db:
+        if request.param != "sqlite":
+            db.upgrade()
+        yield Kept(db, tmp_path)
+
+
+@pytest.fixture
+def lite(tmp_path: Path) -> Iterator[Kept]:
+    (tmp_path / "db").mkdir()
+    with scratch_database("sqlite", tmp_path / "db") as database:
+        yield Kept(database, tmp_path)
