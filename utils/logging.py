@@ -111,20 +111,16 @@ def configure_logging(settings: Settings, *, console: bool = True) -> None:
     `LOG_DIR` can't be written.
     """
     register_settings(settings)
-    formatter = LineFormatter(settings.environment)
     app, error, access = _file_handlers(settings)
-    error.setLevel(logging.ERROR)
     root, access_log = logging.getLogger(), logging.getLogger(ACCESS_LOGGER)
     _replace_handlers(root, [app, error])
     _replace_handlers(access_log, [access])
     if console:
         stream = logging.StreamHandler(sys.stderr)
         stream.setLevel(settings.log_console_level)
+        stream.setFormatter(LineFormatter(settings.environment))
         _add(root, stream)
         _add(access_log, stream)
-    for handler in {*root.handlers, *access_log.handlers}:
-        if getattr(handler, _HANDLER_MARK, False):
-            handler.setFormatter(formatter)
     root.setLevel(settings.log_level)
     access_log.setLevel(logging.INFO)
     access_log.propagate = False
@@ -146,14 +142,12 @@ def configure_command_logging(settings: Settings) -> None:
     terminal.setLevel(logging.CRITICAL)
     terminal.setFormatter(_Sentence("%(levelname)s: %(message)s"))
     try:
-        app, error, _ = _file_handlers(settings)
+        app, error, access = _file_handlers(settings)
     except ConfigurationError:
         terminal.setLevel(logging.WARNING)
     else:
-        error.setLevel(logging.ERROR)
+        access.close()  # a command answers no requests
         handlers = [app, error]
-        for handler in handlers:
-            handler.setFormatter(LineFormatter(settings.environment))
     root = logging.getLogger()
     _replace_handlers(root, [*handlers, terminal])
     root.setLevel(settings.log_level)
@@ -190,15 +184,20 @@ def check_log_dir(settings: Settings) -> None:
 
 
 def _file_handlers(settings: Settings) -> list[logging.Handler]:
+    """app.log, error.log and access.log, ready to be written."""
     try:
         settings.log_dir.mkdir(parents=True, exist_ok=True)
-        return [
+        files: list[logging.Handler] = [
             _SharedFileHandler(settings.log_dir / name, encoding="utf-8")
             for name in ("app.log", "error.log", "access.log")
         ]
     except OSError as error:
         fault = Fault("LOG_DIR", f"is a folder that can't be written: {error.strerror}")
         raise ConfigurationError([fault]) from None
+    for file in files:
+        file.setFormatter(LineFormatter(settings.environment))
+    files[1].setLevel(logging.ERROR)
+    return files
 
 
 class _SharedFileHandler(logging.handlers.WatchedFileHandler):

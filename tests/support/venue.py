@@ -102,6 +102,8 @@ class Venue:
 
 VENUES: dict[str, Venue] = {}
 
+_NO_ORDERS = "this double only logs in; the one in tests.support.trading trades"
+
 
 class VenueBroker(Broker):
     """An adapter to the `Venue` that is named by the account's base URL."""
@@ -153,23 +155,23 @@ class VenueBroker(Broker):
     def reserve(
         self, operation: Operation, *, priority: Priority, deadline: Deadline, wait: bool = True
     ) -> Slot:
-        raise NotImplementedError
+        raise NotImplementedError(_NO_ORDERS)
 
     def place(self, order: OrderRequest, tag: str, *, slot: Slot, deadline: Deadline) -> str:
-        raise NotImplementedError
+        raise NotImplementedError(_NO_ORDERS)
 
     def modify(self, change: ModifyRequest, *, slot: Slot, deadline: Deadline) -> str:
-        raise NotImplementedError
+        raise NotImplementedError(_NO_ORDERS)
 
     def cancel(self, order_id: str, *, client: str | None, slot: Slot, deadline: Deadline) -> str:
-        raise NotImplementedError
+        raise NotImplementedError(_NO_ORDERS)
 
     def orders(self, *, deadline: Deadline) -> list[Order]:
         self._demand()
         return []
 
     def order_history(self, order_id: str, *, deadline: Deadline) -> list[Order]:
-        raise NotImplementedError
+        raise NotImplementedError(_NO_ORDERS)
 
     def trades(self, *, deadline: Deadline) -> list[Trade]:
         self._demand()
@@ -188,12 +190,12 @@ class VenueBroker(Broker):
         return Funds(Decimal(len(self.venue.logins)), ZERO, ZERO, ZERO, ZERO)
 
     def find(self, tag: str, *, deadline: Deadline) -> Found | NotSeen:
-        raise NotImplementedError
+        raise NotImplementedError(_NO_ORDERS)
 
     def instruments(
         self, exchanges: Sequence[Exchange] | None = None
     ) -> Iterator[Instrument | BadRow]:
-        raise NotImplementedError
+        raise NotImplementedError(_NO_ORDERS)
 
     def quotes(
         self, instruments: Sequence[InstrumentRef], *, deadline: Deadline
